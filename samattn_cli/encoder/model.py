@@ -127,6 +127,12 @@ class StageConfig:
         number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0
     )
     qkv_bias: bool = key(FLAG, "Whether the qkv projection has a bias.", example=True, default=True)
+    layer_scale: bool = key(
+        FLAG,
+        "Whether a learned vector scales what attention and MLP add to the tokens (LayerScale), as in DINOv2 and DeiT III.",
+        example=True,
+        default=False,
+    )
     rel_pos: str = key(
         choice("none", "decomposed", "joint"),
         "Relative positions: decomposed adds a table per axis, (2h-1)+(2w-1) entries per head channel, as SAM and "
@@ -518,6 +524,15 @@ class EncoderConfig:
         "Image size of pretraining, for absolute positions with a grid of their own; by default image_size.",
         example=336,
         default=None,
+    )
+    class_token: bool = key(
+        FLAG, "Whether there is a class token in front of the patches.", example=False, default=True
+    )
+    reg_tokens: int = key(
+        whole(0, MAX_WIDTH),
+        "Register tokens, after the class token and in front of the patches. DINOv2 with registers has 4.",
+        example=4,
+        default=0,
     )
     pos_embed_background: Pair = key(
         pair(whole(1, MAX_SIDE)),

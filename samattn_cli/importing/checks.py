@@ -86,8 +86,8 @@ def check_differences(
         if found := kind.differences(shapes, attributes):
             raise ImportFailedError(
                 "unsupported-model",
-                f"{label}: samattn cannot express this vision transformer, because of: {', '.join(found)}; it supports those of "
-                "ViT and CLIP, with a class token and a learned position for each token",
+                f"{label}: samattn cannot express this vision transformer, because of: {', '.join(found)}; it supports those with "
+                "learned positions; class token, registers and LayerScale may be there or not",
             )
 
 

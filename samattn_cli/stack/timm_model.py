@@ -16,6 +16,7 @@ from ..errors import ImportFailedError, did_you_mean
 
 BLOCKS = ("blocks.", "layers.")
 """How the names of modules in blocks begin."""
+FIRST_BLOCK = "blocks.0"
 TORCHVISION = "torchvision"
 
 
@@ -91,9 +92,11 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Those that are numbers and tuples, the classes of activations in blocks, and the input size from the model's card."""
+    """Those that are numbers and tuples, the classes of the first block and of activations in blocks, and the input size from the model's card."""
     for path, module in model.named_modules():
         if path.startswith(BLOCKS) and path.endswith(".act"):
+            yield path, type(module).__name__
+        if path == FIRST_BLOCK:
             yield path, type(module).__name__
         for key, value in vars(module).items():
             if isinstance(value, (int, tuple)) and not key.startswith("_"):

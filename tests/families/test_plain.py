@@ -70,7 +70,42 @@ def test_the_gradient_of_a_class_token_keeps_that_of_all_tokens_of_one_image(bat
     assert moment - step.weights_bytes - step.gradients_bytes == image + 2 * output + kept
 
 
-def test_a_class_token_in_training_is_torchs_to_the_byte():
-    tiny = {"image_size": 8, "patch_size": 2, "block": "plain", "embed_dim": 16, "depth": 2, "num_heads": 2}
-    verdict = verify(load_config(tiny | {"pos_embed": "class_token"}))
-    assert verdict.status == "exact"
+TINY = {"image_size": 8, "patch_size": 2, "block": "plain", "embed_dim": 16, "depth": 1, "num_heads": 2}
+TOKENS = {
+    "a class token": {"pos_embed": "class_token"},
+    "registers without a position": {
+        "pos_embed": "class_token",
+        "reg_tokens": 4,
+        "layer_scale": True,
+        "pretrain_image_size": 12,
+    },
+    "in front without positions": {
+        "pos_embed": "patches",
+        "reg_tokens": 2,
+        "layer_scale": True,
+        "run": {"batch_size": 2, "autocast": "bfloat16"},
+    },
+    "no tokens in front": {"pos_embed": "patches", "class_token": False, "pretrain_image_size": 12},
+    "in front with positions": {"pos_embed": "tokens", "reg_tokens": 1, "pretrain_image_size": [12, 8]},
+}
+
+
+@pytest.mark.parametrize("tokens", TOKENS)
+def test_tokens_in_front_are_torchs_to_the_byte_in_training_too(tokens):
+    assert verify(load_config(TINY | TOKENS[tokens])).status == "exact"
+
+
+def test_what_tokens_and_layer_scale_add_is_worked_out_by_hand():
+    """C = 16, 16 patches: 4 registers add 4C and no positions; LayerScale adds 2C; positions of all tokens 21C."""
+    bare = forward(load_config(TINY | {"pos_embed": "patches", "class_token": False})).params
+    added = {
+        "reg_tokens=4": 4 * 16,
+        "class_token=true": 16,
+        "layer_scale=true": 2 * 16,
+    }
+    for change, params in added.items():
+        config = load_config(TINY | {"pos_embed": "patches", "class_token": False}, [change])
+        assert forward(config).params - bare == params
+    tokens = load_config(TINY | {"pos_embed": "tokens", "reg_tokens": 4})
+    assert forward(tokens).params - bare == 5 * 16 + 5 * 16
+    assert {layer.extra_tokens for layer in tokens.layers} == {5}

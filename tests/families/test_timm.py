@@ -85,7 +85,7 @@ def test_peak_of_timms_sam_at_its_default(words, mib):
             "implementation-cannot-run",
         ),
         ("vit_b", ["pretrain_image_size=384"], "pretrain_image_size", "implementation-cannot-run"),
-        ("vit_b", ["norm=false"], "norm", "implementation-cannot-run"),
+        ("vit_b", ["pre_norm=true"], "pre_norm", "implementation-cannot-run"),
         ("swinv2_t", ["run.attention=sdpa"], "run.attention", "kernel-not-modelled"),
     ],
     ids=str,

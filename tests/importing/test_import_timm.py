@@ -11,11 +11,21 @@ import torch
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.families.plain.differences import differences
+from samattn_cli.families.plain.importing import tokens_of
 from samattn_cli.importing.importer import imported
+from samattn_cli.importing.weights import Weights
 from samattn_cli.tape.other_sizes import weight_shapes
 from tests.support.checkpoints import of_sam, of_vit, write_safetensors
 from tests.support.importing import is_preset
 from tests.support.running import ROOT, samattn
+
+
+class Block(torch.nn.Module):
+    pass
+
+
+class ResPostBlock(torch.nn.Module):
+    pass
 
 
 def assembled(shapes: dict[str, tuple[int, ...]]) -> torch.nn.Module:
@@ -25,7 +35,7 @@ def assembled(shapes: dict[str, tuple[int, ...]]) -> torch.nn.Module:
         module = model
         for step in path:
             if not hasattr(module, step):
-                module.add_module(step, torch.nn.Module())
+                module.add_module(step, Block() if step.isdecimal() else torch.nn.Module())
             module = getattr(module, step)
         module.register_parameter(last, torch.nn.Parameter(torch.zeros(shape, device="meta")))
     return model
@@ -35,7 +45,7 @@ def a_vit(activation: str = "GELU", *, fused: bool = True) -> torch.nn.Module:
     """A width that no published ViT of the presets has."""
     config = load_config("vit_b", ["embed_dim=192", "num_heads=3", "image_size=[224, 112]"])
     model = assembled(of_vit(config))
-    model.patch_embed.img_size = (224, 112)
+    model.patch_embed.img_size, model.patch_embed.num_patches = (224, 112), 98
     for block in model.blocks.children():
         block.attn.num_heads = 3
         block.attn.fused_attn = fused
@@ -90,7 +100,15 @@ def a_hiera() -> torch.nn.Module:
     return model
 
 
+def a_post_norm() -> torch.nn.Module:
+    """timm's vit_base_patch16_rpn_224 has the weights of a ViT."""
+    model = a_vit()
+    model.blocks.get_submodule("0").__class__ = ResPostBlock
+    return model
+
+
 MODELS = {
+    "vit_post_norm": a_post_norm,
     "vit_tiny_patch16_224": a_vit,
     "vit_of_eager": lambda: a_vit(fused=False),
     "vit_silu": lambda: a_vit("SiLU"),
@@ -150,6 +168,7 @@ def test_a_timm_model_that_does_not_exist_or_cannot_be_expressed():
 @pytest.mark.parametrize(
     ("name", "difference"),
     [
+        ("vit_post_norm", "because of: norms after attention and MLP in place of before;"),
         ("vit_silu", r"blocks\.0\.mlp\.act SiLU; .*GELU or QuickGELU"),
         ("vit_mixed", "GELU, QuickGELU"),
         ("samvit_quick", r"blocks\.0\.mlp\.act QuickGELU; .*GELU"),
@@ -161,11 +180,6 @@ def test_activations_that_a_family_does_not_have(name, difference):
 
 
 DIFFERENCES = {
-    "4 register tokens, LayerScale": {"reg_token": (1, 4, 768), "blocks.0.ls1.gamma": (768,)},
-    "2 register tokens": {"register_tokens": (1, 2, 768)},
-    "1 register token, no class token": {"reg_token": (1, 1, 768), "cls_token": None},
-    "a class token without a position": {"pos_embed": (1, 196, 768)},
-    "a distillation token": {"dist_token": (1, 1, 768), "pos_embed": (1, 198, 768)},
     "no learned positions, norms of queries and keys": {
         "pos_embed": None,
         "blocks.0.attn.q_norm.weight": (64,),
@@ -185,12 +199,54 @@ def test_a_refusal_names_what_is_different(wanted, tmp_path):
         imported(str(path))
 
 
-def test_positions_of_a_grid_that_is_not_a_square():
+SCALES = {f"blocks.{block}.ls{number}.gamma": (768,) for block in range(12) for number in (1, 2)}
+TOKENS = {
+    "DINOv2's own": (
+        SCALES | {"register_tokens": (1, 4, 768), "mask_token": (1, 768)},
+        "class_token class_token=True reg_tokens=4 layer_scale=True",
+    ),
+    "DINOv2's by timm": (
+        SCALES | {"reg_token": (1, 4, 768), "pos_embed": (1, 196, 768)},
+        "patches class_token=True reg_tokens=4 layer_scale=True",
+    ),
+    "DeiT III": (
+        SCALES | {"pos_embed": (1, 196, 768)},
+        "patches class_token=True reg_tokens=0 layer_scale=True",
+    ),
+    "SigLIP": (
+        {"pos_embed": (1, 196, 768), "cls_token": None, "attn_pool.latent": (1, 1, 768)},
+        "patches class_token=False reg_tokens=0 layer_scale=False",
+    ),
+    "registers with positions": (
+        {"pos_embed": (1, 200, 768), "reg_token": (1, 4, 768), "cls_token": None},
+        "tokens class_token=False reg_tokens=4 layer_scale=False",
+    ),
+    "distilled": (
+        {"dist_token": (1, 1, 768), "pos_embed": (1, 198, 768)},
+        "tokens class_token=True reg_tokens=1 layer_scale=False",
+    ),
+}
+
+
+@pytest.mark.parametrize("model", TOKENS)
+def test_tokens_in_front_of_the_patches_are_read_off_the_weights(model, tmp_path):
+    changes, wanted = TOKENS[model]
+    changed = of_vit(load_config("vit_b")) | changes
+    shapes = {name: shape for name, shape in changed.items() if shape is not None}
+    (tmp_path / "a.yaml").write_text(
+        imported(str(write_safetensors(tmp_path / "a.safetensors", shapes))), "utf-8"
+    )
+    config = load_config(tmp_path / "a.yaml")
+    keys = f"class_token={config.class_token} reg_tokens={config.reg_tokens}"
+    assert f"{config.pos_embed} {keys} layer_scale={config.stages[0].layer_scale}" == wanted
+
+
+@pytest.mark.parametrize(("patches", "word"), [(255, "class_token"), (256, "patches")])
+def test_positions_of_a_grid_that_is_not_a_square(patches, word):
     """A grid of 15x17 and a class token have 256 positions, which is the square of 16."""
-    shapes = of_vit(load_config("vit_b", ["image_size=[240, 272]"]))
-    assert shapes["pos_embed"] == (1, 256, 768)
-    assert differences(shapes, {"patch_embed.num_patches": 255}) == []
-    assert differences(shapes, {"patch_embed.num_patches": 256}) == ["a class token without a position"]
+    shapes = {"pos_embed.pos_embed": (1, 256, 768), "pos_embed.cls_token": (1, 1, 768)}
+    weights = Weights("a", shapes, attributes={"patch_embed.num_patches": patches})
+    assert tokens_of(weights)["pos_embed"] == word
 
 
 def test_rotary_positions_have_no_weights():

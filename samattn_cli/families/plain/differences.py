@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from math import isqrt
 from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -23,8 +22,12 @@ BACKBONE = "patch_embed.backbone."
 ROTARY = "rope."
 """How the names in timm's module of rotary positions begin, which may have no weights."""
 
+FIRST_BLOCK, BLOCK_OF_A_VIT = "blocks.0", "Block"
+"""The first block, and the class that a ViT's has in timm."""
+BLOCKS = {"ResPostBlock": "norms after attention and MLP in place of before"}
+"""What blocks of other classes have."""
+
 SHOWN = {
-    "attn_pool.latent": "attention that pools the tokens",
     "shared_rel_pos.mlp.fc1.weight": "relative positions by an MLP",
     f"{BLOCK}attn.rel_pos.mlp.fc1.weight": "relative positions by an MLP",
     f"{BLOCK}attn.rel_pos.relative_position_bias_table": "biases of relative positions",
@@ -32,8 +35,6 @@ SHOWN = {
     f"{BLOCK}attn.norm.weight": "a norm of the attended values",
     f"{BLOCK}mlp.norm.weight": "a norm in the MLP",
     f"{BLOCK}mlp.fc1_g.weight": "SwiGLU",
-    f"{BLOCK}ls1.gamma": "LayerScale",
-    f"{BLOCK}gamma_1": "LayerScale",
 }
 """What a weight shows."""
 
@@ -45,42 +46,29 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
         shapes: name to shape, without a prefix.
         attributes: those of a timm model's modules.
     """
-    if not shapes.keys() >= OF_A_VIT or shapes.keys() & OF_OTHERS or _has_several_widths(shapes):
+    if not shapes.keys() >= OF_A_VIT or shapes.keys() & OF_OTHERS or has_several_widths(shapes):
         return []
     return [
-        *_of_tokens(shapes),
-        *_of_positions(shapes, attributes.get("patch_embed.num_patches")),
+        *_of_patches(shapes),
+        *(["no learned positions"] if "pos_embed" not in shapes else []),
         *(["rotary positions"] if any(name.startswith(ROTARY) for name in (*shapes, *attributes)) else []),
         *(what for name, what in SHOWN.items() if name in shapes),
+        *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT)),
     ]
 
 
-def _has_several_widths(shapes: Shapes) -> bool:
+def _of_block(kind: str) -> Iterator[str]:
+    """Its class, in a timm model: norms at the end of each branch have the names of those at its begin."""
+    if kind != BLOCK_OF_A_VIT:
+        yield BLOCKS.get(kind, f"blocks of class {kind}")
+
+
+def has_several_widths(shapes: Shapes) -> bool:
     """Whether it is a hierarchical model, such as Hiera."""
     norms = {shape for name, shape in shapes.items() if re.fullmatch(r"blocks\.\d+\.norm1\.weight", name)}
     return len(norms) > 1
 
 
-def _of_tokens(shapes: Shapes) -> Iterator[str]:
-    shape = shapes.get(
-        "reg_token", shapes.get("register_tokens", ())
-    )  # DINOv2's own code has the second name
-    if len(shape) == len("1RC"):
-        yield "1 register token" if shape[1] == 1 else f"{shape[1]} register tokens"
-    if "dist_token" in shapes:
-        yield "a distillation token"
-    if "cls_token" not in shapes:
-        yield "no class token"
+def _of_patches(shapes: Shapes) -> Iterator[str]:
     if any(name.startswith(BACKBONE) for name in shapes):
         yield "a convolutional network before the patches"
-
-
-def _of_positions(shapes: Shapes, patches: int | None) -> Iterator[str]:
-    """A class token must have a position. Where the number of patches is not known, they are a square."""
-    positions = shapes.get("pos_embed", ())
-    if not positions:
-        yield "no learned positions"
-    elif "cls_token" in shapes and len(positions) == len("1NC"):
-        only_of_patches = positions[1] == (isqrt(positions[1]) ** 2 if patches is None else patches)
-        if only_of_patches:
-            yield "a class token without a position"

@@ -13,7 +13,7 @@ from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
-from .differences import differences
+from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths
 
 DEFAULTS = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -27,6 +27,8 @@ PUBLISHED_MASK_RATIO = DECODERS_DEFAULTS["mask_ratio"]
 
 DECODERS_BLOCK = re.compile(r"decoder_blocks\.([0-9]{1,4})\.(.*)")
 DECODER = "transitions.1.decoder_embed.weight"
+CLASS_TOKEN, REGISTERS = "pos_embed.cls_token", "pos_embed.reg_token"
+POOLING = "attn_pool."
 
 ACTIVATIONS = {"GELU": "plain", "QuickGELU": "clip"}
 """The kind of block by the class of its activation; of timm's models only, since weights do not show it."""
@@ -79,20 +81,23 @@ def _stage(description: Description, part: str = "") -> Keys:
 
 
 def is_plain(shapes: Shapes) -> bool:
-    """Whether it has a class token, a sequence of position embeddings, and blocks with timm's names."""
-    return {"cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"} <= shapes.keys()
+    """Whether it has a sequence of position embeddings, and blocks of one width with timm's names."""
+    is_sequence = len(shapes.get("pos_embed", ())) == len("1NC")
+    others = shapes.keys() & OF_OTHERS
+    return is_sequence and shapes.keys() >= OF_A_VIT and not others and not has_several_widths(shapes)
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
     """MAE's decoder is the second stage; the norm of the encoder's output is part of the transition to it."""
     depth = Weights("", shapes).count("blocks.{}.attn.qkv.weight")
     common = [
-        (r"(pos_embed|cls_token)", r"pos_embed.\1"),
+        (r"(pos_embed|cls_token|reg_token)", r"pos_embed.\1"),
+        (r"(dist_token|register_tokens)", r"pos_embed.reg_token"),
         (r"norm_pre\.(.*)", r"pre_norm.\1"),
-        (r"(head|fc_norm|head_drop)\..*", None),
+        (r"(head|head_dist|fc_norm|head_drop|attn_pool)\..*", None),
     ]
     if "decoder_embed.weight" not in shapes:
-        return renamer(*common)
+        return renamer(*common, ("mask_token", None))
     name_of = renamer(
         *common,
         (r"(norm\..*|decoder_embed\..*|mask_token|decoder_pos_embed)", r"transitions.1.\1"),
@@ -136,8 +141,45 @@ def from_weights(weights: Weights) -> Keys:
             "run": {"mode": "training"},
         }
     has_norm = "norm.weight" in weights
-    ends = {"pos_embed": "class_token", **_clips(weights), "norm": has_norm}
+    if any(name.startswith(POOLING) for name in weights.others):
+        weights.notes.append("Its attention pooling (attn_pool) is a part of the head, and is left out.")
+    ends = {**tokens_of(weights), **_clips(weights), "norm": has_norm}
     return {**image, **_stage_of(weights, 0, depth), **ends}
+
+
+def tokens_of(weights: Weights) -> Keys:
+    """The tokens in front of the patches, and which tokens have positions."""
+    has_class_token, registers = CLASS_TOKEN in weights, _registers(weights)
+    keys = {"reg_tokens": registers} if registers else {}
+    placed, _ = _positions(weights)
+    if placed == 1 and has_class_token:
+        return {"pos_embed": "class_token", **keys}
+    own = {} if has_class_token else {"class_token": False}
+    return {"pos_embed": "tokens" if placed else "patches", **own, **keys}
+
+
+def _registers(weights: Weights) -> int:
+    return weights.shape(REGISTERS, 3)[1] if REGISTERS in weights else 0
+
+
+def _positions(weights: Weights) -> tuple[int, int]:
+    """How many tokens in front have positions, and of how many patches these are; a file does not say that: it is a square.
+
+    Raises:
+        ImportFailedError: if there is no such number.
+    """
+    _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
+    has_class_token, registers = CLASS_TOKEN in weights, _registers(weights)
+    patches = weights.attributes.get("patch_embed.num_patches")
+    for placed in dict.fromkeys((has_class_token + registers, int(has_class_token), 0)):
+        number = vectors - placed
+        if number == patches or (patches is None and square_side(number)):
+            return placed, number
+    tokens = "a class token and " if has_class_token else ""
+    tokens += f"{registers} register tokens and " if registers else ""
+    raise weights.error(
+        "unsupported-model", f"has {vectors} position embeddings, which is not {tokens}a square grid"
+    )
 
 
 def _clips(weights: Weights) -> Keys:
@@ -149,14 +191,8 @@ def _clips(weights: Weights) -> Keys:
 def _image_size(weights: Weights, patch: int) -> Size:
     if (size := weights.attributes.get("patch_embed.img_size")) is not None:
         return as_size(size)
-    _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
-    side = square_side(vectors - 1)
-    if side is None:
-        raise weights.error(
-            "unsupported-model",
-            f"has {vectors} position embeddings, which is not a class token and a square grid",
-        )
-    return side * patch
+    _, patches = _positions(weights)
+    return (square_side(patches) or 0) * patch
 
 
 def _stage_of(weights: Weights, first: int, end: int) -> Keys:
@@ -171,6 +207,7 @@ def _stage_of(weights: Weights, first: int, end: int) -> Keys:
         "num_heads": _heads(weights, first, width),
         "mlp_ratio": ratio_of(hidden, width),
         "qkv_bias": f"blocks.{first}.attn.qkv.bias" in weights,
+        **({"layer_scale": True} if f"blocks.{first}.ls1.gamma" in weights else {}),
     }
 
 

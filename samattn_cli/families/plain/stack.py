@@ -1,4 +1,4 @@
-"""Plain vision transformers over token sequences: ViT's blocks and class token, MAE's masking and decoder.
+"""Plain vision transformers over token sequences: ViT's blocks, MAE's masking and decoder.
 
 Sources: timm, models/vision_transformer.py and layers/attention.py, for projections, order and lifetimes (its unfused
 attention scales the queries; in 0.3.2, with which MAE was released, it scales the scores); facebookresearch/mae,
@@ -10,7 +10,6 @@ forward_encoder keeps, is not. Shapes: B batch, N tokens, L patches, C width, h 
 from __future__ import annotations
 
 from functools import partial
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +17,12 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
+from .tokens_stack import POS_EMBEDS as TOKENS
 from .words import visible
 
 CLIP_NORM_EPS = 1e-5
+LAYER_SCALE = 1e-5
+"""Its factors before training, in DINOv2."""
 
 
 class QuickGELU(nn.Module):
@@ -48,13 +50,27 @@ class Block(nn.Module):
         stage = layer.stage
         self.norm1 = nn.LayerNorm(stage.embed_dim, eps=eps)
         self.attn = Attention(stage.embed_dim, stage.num_heads, qkv_bias=stage.qkv_bias, kernel=kernel)
+        self.ls1 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=eps)
         self.mlp = Mlp(stage.embed_dim, stage.mlp_dim, act)
+        self.ls2 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+class LayerScale(nn.Module):
+    """Scales each channel by a learned factor (CaiT, arXiv:2103.17239)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), LAYER_SCALE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return x * self.gamma
 
 
 class Attention(nn.Module):
@@ -97,29 +113,6 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         return self.fc2(self.act(self.fc1(x)))
-
-
-class ClassToken(nn.Module):
-    """Puts a class token first, then adds a learned vector to each token."""
-
-    def __init__(self, part: PartConfig) -> None:
-        super().__init__()
-        self.grid, C = part.config.pretrain_grid, part.entering.dim
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, C))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + prod(self.grid), C))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, 1 + HW, C)."""
-        size = x.shape[1], x.shape[2]
-        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x.flatten(1, 2)), dim=1)
-        return x + (self.pos_embed if size == self.grid else self._positions(*size))
-
-    def _positions(self, height: int, width: int) -> Tensor:
-        """The vector of the class token, and those of patches resized as DINO does: (1, 1 + height * width, C)."""
-        of_class = self.pos_embed[:, :1]
-        patches = self.pos_embed[:, 1:].reshape(1, *self.grid, -1).permute(0, 3, 1, 2)
-        patches = F.interpolate(patches, size=(height, width), mode="bicubic").permute(0, 2, 3, 1)
-        return torch.cat((of_class, patches.view(1, height * width, -1)), dim=1)
 
 
 class Masking(nn.Module):
@@ -201,6 +194,6 @@ class MaePrediction(nn.Module):
 
 
 BLOCKS = {"plain": Block, "clip": partial(Block, act=QuickGELU, eps=CLIP_NORM_EPS)}
-POS_EMBEDS = {"class_token": ClassToken, "mae": Masking}
+POS_EMBEDS = {**TOKENS, "mae": Masking}
 TRANSITIONS = {"mae_decoder": MaeDecoder}
 NECKS = {"mae_pred": MaePrediction}

@@ -11,10 +11,10 @@ from functools import partial
 from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
-from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...units import ITEM_BYTES
+from .tokens_tape import POS_EMBEDS as TOKENS
 from .words import visible
 
 RANDOM_BYTES = ITEM_BYTES["float32"]
@@ -56,14 +56,26 @@ def block(
     with tape.module("attn"):
         attended, *held = attend(tape, normed, stage, kernel)
     tape.free(normed)
+    attended = layer_scale(tape, "ls1", attended, stage)
     x = tape.add("add_attn", x, attended)
     tape.free(attended)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
         y = mlp(tape, normed, stage, act)
     tape.free(normed)
+    y = layer_scale(tape, "ls2", y, stage)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y, *held)
+    return out
+
+
+def layer_scale(tape: Tape, name: str, x: Tensor, stage: StageConfig) -> Tensor:
+    """Each channel times a learned factor, if the stage has that; `x` is freed then: (..., C) -> (..., C)."""
+    if not stage.layer_scale:
+        return x
+    with tape.module(name):
+        out = tape.mul("scale", x, tape.used_weight("gamma", x.shape[-1]))
+    tape.free(x)
     return out
 
 
@@ -93,34 +105,6 @@ def quick_gelu(tape: Tape, name: str, x: Tensor) -> Tensor:
     tape.free(scaled)
     out = tape.mul(f"{name}.mul", x, gate)
     tape.free(gate)
-    return out
-
-
-def class_token(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Puts a class token first, then adds a learned vector to each token: (B, H, W, C) -> (B, 1 + HW, C)."""
-    made_for = part.config.pretrain_grid
-    B, H, W, C = x.shape
-    token = tape.used_weight("cls_token", 1, 1, C).expand_to(B, 1, C)
-    tokens = tape.cat("cat", (token, x.view(B, H * W, C)), dim=1)
-    if made_for[0] == H and made_for[1] == W:
-        out = tape.add_weight("add", tokens, tape.parameter("pos_embed", 1, 1 + H * W, C))
-    else:
-        positions = resized_positions(tape, made_for, (H, W), C)
-        out = tape.add("add", tokens, positions)
-        tape.free(positions)
-    tape.free(tokens)
-    return out
-
-
-def resized_positions(tape: Tape, made_for: Shape, size: Shape, C: Dim) -> Tensor:
-    """The vector of the class token, and those of patches (h, w) resized to another `size` (H, W): (1, 1 + HW, C)."""
-    (h, w), (H, W) = made_for, size
-    weight = tape.used_weight("pos_embed", 1, 1 + h * w, C)
-    of_class = weight.slice(1, 0, 1)
-    patches = weight.slice(1, 1).view(1, h, w, C).permute(0, 3, 1, 2)
-    resized = tape.interpolate("resize", patches, (H, W), "bicubic").permute(0, 2, 3, 1)
-    out = tape.cat("cat_positions", (of_class, resized.view(1, H * W, C)), dim=1)
-    tape.free(resized)
     return out
 
 
@@ -195,6 +179,6 @@ def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *kept: Tensor) -> Tensor:
 
 
 BLOCKS = {"plain": block, "clip": partial(block, act=quick_gelu)}
-POS_EMBEDS = {"class_token": class_token, "mae": mae}
+POS_EMBEDS = {**TOKENS, "mae": mae}
 TRANSITIONS = {"mae_decoder": mae_decoder}
 NECKS = {"mae_pred": mae_pred}

@@ -12,19 +12,23 @@ from torch import Tensor, nn
 
 from ...encoder.model import EncoderConfig
 
+LAYER_SCALE = 1e-5
+"""Any number: VisionTransformer has LayerScale if it is given one."""
+
 
 class Positions(nn.Module):
-    """The class token and the positions, as VisionTransformer adds them."""
+    """The tokens in front of the patches and the positions, as VisionTransformer adds them."""
 
-    reg_token = None
-    dynamic_img_size = no_embed_class = False
+    dynamic_img_size = False
 
     def __init__(self, encoder: VisionTransformer) -> None:
         super().__init__()
-        self.cls_token, self.pos_embed, self.pos_drop = encoder.cls_token, encoder.pos_embed, encoder.pos_drop
+        self.cls_token, self.reg_token = encoder.cls_token, encoder.reg_token
+        self.pos_embed, self.pos_drop = encoder.pos_embed, encoder.pos_drop
+        self.no_embed_class = encoder.no_embed_class
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(B, HW, C) -> (B, 1 + HW, C)."""
+        """(B, HW, C) -> (B, R + HW, C)."""
         out: Tensor = VisionTransformer._pos_embed(self, patches)  # noqa: SLF001 - it has no public name
         return out
 
@@ -35,14 +39,26 @@ def parts(config: EncoderConfig) -> dict[str, nn.Module]:
     return {
         "patch_embed": encoder.patch_embed,
         "pos_embed": Positions(encoder),
+        **({"pre_norm": encoder.norm_pre} if config.pre_norm else {}),
         **{f"blocks.{index}": block for index, block in enumerate(encoder.blocks)},
-        "norm": encoder.norm,
+        **({"norm": encoder.norm} if config.norm else {}),
     }
 
 
 def model(config: EncoderConfig) -> VisionTransformer:
     """The VisionTransformer of an encoder that it can run, without a classifier."""
-    return with_kernel(VisionTransformer(**keys(config)), config)
+    made = VisionTransformer(
+        **keys(config),
+        global_pool="",
+        class_token=config.class_token,
+        reg_tokens=config.reg_tokens,
+        no_embed_class=config.pos_embed == "patches",
+        pre_norm=config.pre_norm,
+        final_norm=config.norm,
+        fc_norm=False,
+        init_values=LAYER_SCALE if config.stages[0].layer_scale else None,
+    )
+    return with_kernel(made, config)
 
 
 def keys(config: EncoderConfig) -> dict[str, Any]:

@@ -22,13 +22,12 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
-    a_patch_of_pretraining,
     cannot_run,
     first_output,
-    positions_are_kept,
     transitions_called,
 )
 from ...errors import Message
+from .tokens import POS_EMBEDS as TOKENS
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -65,6 +64,7 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
 
 PLAIN = Block(
     summary="ViT's block: pre-norm, over all tokens of a sequence.",
+    keys=frozenset({"layer_scale"}),
     kernels=KERNELS,
     layout=SEQUENCE,
     windows=False,
@@ -96,11 +96,6 @@ def masking_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
     if not visible(config):
         message = f"mask_ratio {config.mask_ratio} masks all {prod(config.grid)} patches: use a smaller ratio"
         yield ("mask_ratio",), Message("no-patches-left", message)
-
-
-def with_class_token(_config: EncoderConfig, stream: Stream) -> Stream:
-    """The stream with a class token in front."""
-    return replace(stream, extra_tokens=1)
 
 
 def masked(config: EncoderConfig, stream: Stream) -> Stream:
@@ -160,11 +155,18 @@ def _of_transformers(config: EncoderConfig) -> list[Wanted]:
     return [
         (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("reg_tokens",), config.reg_tokens == 0, "no register tokens"),
         *(
-            (("stages", number, "overrides"), not stage.overrides, "blocks of one kind")
+            (("stages", number, "layer_scale"), not stage.layer_scale, "no LayerScale")
             for number, stage in enumerate(config.stages)
         ),
+        *_of_one_kind(config),
     ]
+
+
+def _of_one_kind(config: EncoderConfig) -> Iterator[Wanted]:
+    for number, stage in enumerate(config.stages):
+        yield ("stages", number, "overrides"), not stage.overrides, "blocks of one kind"
 
 
 def _of_encoder(config: EncoderConfig) -> list[Wanted]:
@@ -190,6 +192,15 @@ def _of_masking(config: EncoderConfig) -> list[Wanted]:
     ]
 
 
+PATCHES_OF_TIMM = {False: "patch", True: "patch_no_bias"}
+"""The patches that timm has without a norm before the blocks, and with it."""
+
+
+def held_by_timm(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
+    """Its forward has a name for what enters the blocks until the last of them has run."""
+    return {f"blocks.{config.stages[0].depth - 1}": ("pre_norm" if config.pre_norm else "pos_embed",)}
+
+
 def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """What ViTModel cannot run: it takes positions that it resizes for those of a square."""
     height, width = config.pretrain_grid
@@ -200,9 +211,21 @@ def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
 
 
 def vit_of_timm(config: EncoderConfig) -> Iterator[Problem]:
-    """What VisionTransformer cannot run."""
-    wanted = [*_of_encoder(config), *_of_transformers(config)]
-    wanted += [
+    """What VisionTransformer cannot run. It has a norm before the blocks only with patches without a bias, as CLIP has."""
+    of_class_token = config.pos_embed == "class_token"
+    wanted: list[Wanted] = [
+        (("stages",), len(config.stages) == 1, "one stage"),
+        (
+            ("pre_norm",) if config.pre_norm else ("patch_embed",),
+            config.patch_embed == PATCHES_OF_TIMM[config.pre_norm],
+            "patches without a bias and pre_norm, or neither",
+        ),
+        (
+            ("reg_tokens",),
+            not (of_class_token and config.reg_tokens),
+            "pos_embed patches or tokens for register tokens",
+        ),
+        *_of_one_kind(config),
         (("image_size",), not any(config.dropped), "images of whole patches"),
         (("pretrain_image_size",), config.pretrain_grid == config.grid, "positions made for image_size"),
     ]
@@ -249,15 +272,7 @@ def fixed_positions(_config: EncoderConfig) -> str:
 FAMILY = Family(
     blocks=BLOCKS,
     pos_embeds={
-        "class_token": Part(
-            summary="A class token in front, then a learned vector per token, as in ViT; those of patches are for "
-            "pretrain_image_size, and another grid resizes them, bicubically, in each forward.",
-            keys=frozenset({"pretrain_image_size"}),
-            other_sizes=positions_are_kept,
-            problems=a_patch_of_pretraining,
-            makes=SEQUENCE,
-            stream=with_class_token,
-        ),
+        **TOKENS,
         "mae": Part(
             summary="MAE's: fixed vectors, patches masked at mask_ratio, a class token in front.",
             keys=frozenset({"mask_ratio"}),
@@ -305,10 +320,10 @@ FAMILY = Family(
             versions=("1.0.31",),
             blocks=("plain",),
             necks=("none",),
-            pos_embeds=("class_token",),
+            pos_embeds=("class_token", "patches", "tokens"),
             kernels=("sdpa", "eager"),
             difference="holds the tokens that enter the blocks until the last of them has run",
-            holds=lambda config: {f"blocks.{config.stages[0].depth - 1}": ("pos_embed",)},
+            holds=held_by_timm,
             problems=vit_of_timm,
         ),
     ),
