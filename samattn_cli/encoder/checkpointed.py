@@ -136,11 +136,19 @@ def checkpointed_stages(config: EncoderConfig) -> tuple[tuple[str, ...], ...]:
     stages: list[list[str]] = [[]]
     for part in config.plan:
         slot = getattr(part, "slot", BLOCKS)
+        if stages[-1] and part.name in begin_stages(config):
+            stages.append([])
         if slot in {BLOCKS, "transitions", "endings"}:
             stages[-1].append(part.name)
         if slot == "transitions":
             stages.append([])
     return tuple(map(tuple, stages))
+
+
+def begin_stages(config: EncoderConfig) -> frozenset[str]:
+    """The names of the first blocks of stages."""
+    firsts = {layer.stage_index: layer.name for layer in reversed(config.layers)}
+    return frozenset(firsts.values())
 
 
 def _kinds(config: EncoderConfig) -> tuple[str, ...]:

@@ -331,6 +331,9 @@ PADDED = ["run.batch_size=2", "run.dtype=bfloat16"]
         ("sam2_hiera_t", "eager", []),
         ("sam2_hiera_t", "sdpa", [*PADDED, "image_size=[96,160]"]),
         ("sam2_hiera_t", "eager", [*PADDED, "image_size=[96,160]"]),
+        ("hiera_t", "eager", ["image_size=[64,96]"]),
+        ("hiera_t", "eager", [*PADDED, "image_size=[64,96]", "neck=hiera_pool"]),
+        ("hiera_t", "eager", ["image_size=32", "neck=none"]),
     ],
     ids=str,
 )

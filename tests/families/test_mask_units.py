@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from samattn_cli import load_config
+from samattn_cli.errors import ConfigError
+from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 
 
@@ -29,3 +31,53 @@ def test_blocks_lag_a_stage_and_then_attend_to_all_tokens():
     assert [layer.window_size[0] for layer in layers] == [8, 8, 4, 4, *[0] * 8]
     assert [layer.q_stride for layer in layers] == [1, 2, 1, 2, *[1] * 6, 2, 1]
     assert [layer.grid[0] for layer in layers] == [56, 56, 28, 28, *[14] * 7, 7]
+
+
+SHORT = ["stages.2.depth=1", "image_size=64"]
+OF_TRANSFORMERS = ["implementation=transformers", "run.attention=eager"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        SHORT,
+        [
+            *SHORT,
+            "run.checkpointing=true",
+            "neck=hiera_pool",
+            "run.batch_size=2",
+        ],  # a checkpoint for each stage
+        pytest.param(["image_size=[64,96]", "run.autocast=bfloat16"], marks=pytest.mark.exhaustive),
+        pytest.param(
+            ["image_size=32", "run.dtype=float16"], marks=pytest.mark.exhaustive
+        ),  # the last grid is 1x1
+        pytest.param([*SHORT, "stages.3.q_stride=1", "neck=none"], marks=pytest.mark.exhaustive),
+    ],
+    ids=" ".join,
+)
+def test_hiera_of_transformers_is_derived_to_the_last_byte(changes):
+    verdict = verify(load_config("hiera_t", [*OF_TRANSFORMERS, *changes]), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "code"),
+    [
+        (["run.attention=sdpa"], "run.attention", "kernel-not-modelled"),
+        (["stages.2.embed_dim=400"], "stages.2.embed_dim", "implementation-cannot-run"),
+        (["stages.1.global_attn_indexes=1"], "stages.1.global_attn_indexes", "implementation-cannot-run"),
+        (
+            ["stages.1.q_stride=1", "stages.1.window_size=8"],
+            "stages.1.window_size",
+            "implementation-cannot-run",
+        ),
+    ],
+    ids=str,
+)
+def test_what_hiera_of_transformers_cannot_run_is_reported_at_its_place(changes, place, code):
+    """Mask units of a stage that does not pool have another size there than in the paper's code."""
+    with pytest.raises(ConfigError) as refused:
+        load_config("hiera_t", [*OF_TRANSFORMERS, *changes])
+    problems = [(problem.message.code, place in problem.where) for problem in refused.value.problems]
+    assert (code, True) in problems, problems

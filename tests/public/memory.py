@@ -30,6 +30,7 @@ from samattn_cli.tape.memory import weights_bytes
 from samattn_cli.units import rounded
 from tests.public import deep_encoder as public_deep_encoder
 from tests.public import hiera as public_hiera
+from tests.public import mask_units as public_mask_units
 from tests.public import plain as public_plain
 from tests.public import qwen2_5_vl as public_qwen2_5_vl
 from tests.public import sam3 as public_sam3
@@ -92,6 +93,7 @@ ROWS = (
     Row("sam_vit_h", OTHER, "sdpa"),
     Row("sam2_hiera_t", OTHER, "sdpa"),
     Row("sam2_hiera_t", OTHER, "eager"),
+    Row("hiera_t", OTHER, "eager"),
     Row("sam3_vision", OTHER, "sdpa"),
     Row("sam3_vision", OTHER, "eager"),
     Row("deep_encoder", OTHER, "eager"),
@@ -154,6 +156,7 @@ MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
     "sam2": lambda _, a: _under(public_hiera.model(**public_hiera.TRUNKS["sam2_hiera_t"]), a),
     "sam3": lambda c, a: public_sam3.public_encoder(c, "meta", a),
     "deep": lambda c, _: public_deep_encoder.DeepEncoder(c).eval(),
+    "hiera": lambda c, _: public_mask_units.public_encoder(c),
     "vitdet": lambda c, _: public_vitdet.Public(c),
     "swin": lambda c, a: _under(public_swin.public_encoder(c), a),
     "swinv2": lambda c, _: public_swin.public_encoder(c),

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 MODELLED = {
-    "transformers": ("sam_", "sam2_", "sam3_", "vit_", "mae_", "vitdet_", "swin_", "swinv2_", "qwen2_5_vl_"),
+    "transformers": (
+        "sam_",
+        "sam2_",
+        "sam3_",
+        "vit_",
+        "mae_",
+        "vitdet_",
+        "swin_",
+        "swinv2_",
+        "qwen2_5_vl_",
+        "hiera_",
+    ),
     "timm": ("sam_", "swin_", "swinv2_", "vit_"),
 }
 """How these presets begin, by library."""

@@ -10,6 +10,7 @@ from math import prod
 
 from ...encoder.model import EncoderConfig
 from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.holds import Holds
 from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
@@ -17,11 +18,10 @@ from ..plain.tape import mlp
 from .words import levels, stride
 
 
-class Code:
+class Code(Holds):
     """The steps of the block that implementations write differently, as Hiera's own code writes them."""
 
-    def __init__(self, tape: Tape) -> None:
-        self.tape = tape
+    holds = {"norm1": "block"}  # noqa: RUF012 - never changed
 
     def maxima(self, name: str, x: Tensor, dim: int) -> Tensor:
         """``x.max(dim).values``."""
@@ -49,7 +49,7 @@ class Code:
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[Code] = Code) -> Tensor:
-    """Pre-norm block, which holds what its first norm makes to the end: (B, N, C) -> (B, N / s, D)."""
+    """Pre-norm block: (B, N, C) -> (B, N / s, D); `code` is that of an implementation."""
     steps, shortcut, D = code(tape), x, layer.stage.embed_dim
     tape.registers("norm1", "attn", "norm2", "mlp", "proj")
     normed = tape.layer_norm("norm1", x)
@@ -60,14 +60,16 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[
         tape.free(projected)
     with tape.module("attn"):
         attended = attention(tape, normed, layer, kernel, steps)
+    steps.drop("norm1", normed)
     middle = tape.add("add_attn", shortcut, attended)
-    tape.free(attended, *(() if shortcut is x else (shortcut,)))
+    steps.drop("attended", attended)
+    tape.free(*(() if shortcut is x else (shortcut,)))
     second = tape.layer_norm("norm2", middle)
     with tape.module("mlp"):
         y = mlp(tape, second, layer.stage, Tape.gelu)
     tape.free(second)
     out = tape.add("add_mlp", middle, y)
-    tape.free(middle, y, normed)
+    tape.free(middle, y, *steps.held("block"))
     return out
 
 

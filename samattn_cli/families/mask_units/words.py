@@ -9,7 +9,8 @@ Sources: Hiera (arXiv:2306.00989) and its code, facebookresearch/hiera, hiera/hi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,15 @@ from ...encoder.slots import (
     Block,
     Entering,
     Family,
+    Implementation,
     Part,
     Placing,
     Problem,
     Stream,
+    Wanted,
+    cannot_run,
+    ends_of_stages,
+    first_output,
     side_or_sides,
 )
 from ...errors import Message
@@ -148,6 +154,57 @@ def position_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
         yield ("pos_embed_window",), Message("not-a-mask-unit", message)
 
 
+def held_by_transformers(config: EncoderConfig) -> Mapping[str, tuple[str, ...]]:
+    """Its encoder has a name for what enters a stage; its model has names for the tokens, before and after they are put in order."""
+    ends = [f"blocks.{index}" for index in ends_of_stages(config)]
+    held = {end: (before,) for before, end in pairwise(ends)}
+    last = ends[-1] if config.neck == NONE else "neck"
+    to_the_end = ("pos_embed", first_output("pos_embed"))
+    return held | {last: (*held.get(last, ()), *to_the_end)}
+
+
+def of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """What HieraModel cannot run."""
+    yield from cannot_run("HieraModel of transformers", wanted_of_libraries(config))
+
+
+def wanted_of_libraries(config: EncoderConfig) -> Iterator[Wanted]:
+    """What Hiera has in transformers and timm: one factor between widths, one MLP ratio, mask units by stage, pooling first."""
+    stages = config.stages
+    first, pools = stages[0], sum(stage.q_stride != 1 for stage in stages)
+    factor = stages[1].embed_dim / first.embed_dim if len(stages) > 1 else 1
+    yield ("patch_embed",), config.patch_embed == "overlapping", "patch_embed overlapping"
+    yield ("pre_norm",), not config.pre_norm, "no norm before the blocks"
+    yield ("norm",), not config.norm, "no norm after the blocks"
+    for number, stage in enumerate(stages):
+        place = ("stages", number)
+        yield (
+            (*place, "embed_dim"),
+            stage.embed_dim == int(first.embed_dim * factor**number),
+            "widths that grow by one factor",
+        )
+        yield (*place, "mlp_ratio"), stage.mlp_dim == int(stage.embed_dim * first.mlp_ratio), "one mlp_ratio"
+        yield (*place, "qkv_bias"), stage.qkv_bias, "qkv_bias true"
+        yield (*place, "overrides"), not stage.overrides, "blocks of one kind"
+        yield (
+            (*place, "global_attn_indexes"),
+            not stage.global_attn_indexes,
+            "mask units in all blocks of a stage or in none",
+        )
+        yield (
+            (*place, "q_stride"),
+            (stage.q_stride != 1) == (0 < number <= pools),
+            "pooling in the first stages after the first",
+        )
+        if number > pools:
+            is_global = stage.placement.is_global and stages[number - 1].placement.is_global
+            yield (
+                (*place, "window_size"),
+                is_global,
+                "attention to all tokens from the first stage on that does not pool",
+            )
+
+
 FAMILY = Family(
     blocks={
         "mask_unit": Block(
@@ -186,4 +243,20 @@ FAMILY = Family(
             stream=classified,
         ),
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="HieraModel",
+            versions=("5.23",),
+            blocks=("mask_unit",),
+            necks=(NONE, "hiera_pool", "hiera_classifier"),
+            pos_embeds=("mask_units",),
+            kernels=("eager",),
+            difference="has eager attention alone, holds what attention returns, what enters a stage until the stage has run, and "
+            "the tokens before and after they are put in the order of mask units to the end; its checkpointing is of stages",
+            holds=held_by_transformers,
+            checkpoints=("stages",),
+            problems=of_transformers,
+        ),
+    ),
 )
