@@ -22,12 +22,14 @@ class TokenLayout:
         words: its name in messages, after "takes" and "outputs": "tokens on a grid".
         shape: (B, (H, W), tokens of an image, C) -> the shape of the stream.
         joins_images: whether the tokens of all images are one sequence.
+        cuts_images: whether each image is cut into windows, each of which lies as an image of its own.
     """
 
     name: str
     words: str = field(compare=False)
     shape: Callable[[Any, Pair, Any, Any], Sizes] = field(compare=False)
     joins_images: bool = field(default=False, compare=False)
+    cuts_images: bool = field(default=False, compare=False)
 
 
 def _on_a_grid(B: Any, grid: Pair, _tokens: Any, C: Any) -> Sizes:
@@ -44,4 +46,5 @@ def _packed(B: Any, _grid: Pair, tokens: Any, C: Any) -> Sizes:
 
 GRID = TokenLayout("grid", "tokens on a grid", _on_a_grid)
 SEQUENCE = TokenLayout("sequence", "a token sequence", _in_a_sequence)
+WINDOWS = TokenLayout("windows", "a token sequence for each window", _in_a_sequence, cuts_images=True)
 PACKED = TokenLayout("packed", "a packed sequence of all images", _packed, joins_images=True)

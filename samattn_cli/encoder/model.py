@@ -557,7 +557,8 @@ class EncoderConfig:
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
     out_indices: tuple[int, ...] = key(
         indexes(),
-        "Stages whose outputs neck stage_norms or swin_backbone returns, counted from 0; by default all.",
+        "Stages whose outputs neck stage_norms or swin_backbone returns, counted from 0; by default all. Necks of RF-DETR: "
+        "blocks whose outputs they read, by default the last.",
         example=[1, 2, 3],
         default=(),
     )

@@ -20,6 +20,9 @@ NO_WINDOW: Pair = (0, 0)
 GLOBAL_VALUES = {"window_size": 0, "num_windows_side": 1}
 """The keys of a stage that set where its blocks attend, of which only one may be set; each with its value for global."""
 
+UNCUT: Pair = (1, 1)
+"""The windows (down, across) of a grid that is not cut."""
+
 UNSHIFTED: Pair = (0, 0)
 """The shift of windows that start at the corner of the grid."""
 
@@ -80,14 +83,14 @@ class Placement:
     """
 
     size: Pair | None = None
-    count: Pair = (1, 1)
+    count: Pair = UNCUT
     shift: Pair = UNSHIFTED
     pads: bool = True
 
     @property
     def is_global(self) -> bool:
         """Whether each token attends to the whole grid, on any grid."""
-        return self.size is None and self.count == (1, 1)
+        return self.size is None and self.count == UNCUT
 
     @property
     def is_shifted(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import Message
 from ..units import format_size
 from .keys import Pair
+from .placement import Placement
 from .slots import Problem, side_or_sides
 from .tree import Loc
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """What is wrong with where the blocks of a stage attend, at the first block that has a problem."""
     for layer in (layer for layer in config.layers if layer.stage_index == number):
-        if not layer.placement.divides(layer.grid):
+        if not _cuts(layer).divides(layer.grid):
             yield _not_divided(config, layer)
             return
         if layer.is_shifted and _is_too_far(layer):
@@ -27,6 +28,11 @@ def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
             message = f"shift_size {shift} must be smaller than the window of block {layer.index}, {window}"
             yield ("stages", number, "shift_size"), Message("shift-too-large", message)
             return
+
+
+def _cuts(layer: LayerConfig) -> Placement:
+    """Where it attends, or, of a global layer, the windows that enter it."""
+    return Placement(count=layer.cut) if layer.is_global else layer.placement
 
 
 def _is_too_far(layer: LayerConfig) -> bool:
@@ -37,10 +43,11 @@ def _is_too_far(layer: LayerConfig) -> bool:
 
 def _not_divided(config: EncoderConfig, layer: LayerConfig) -> Problem:
     """A grid that is not a whole number of windows."""
-    count, grid = layer.placement.count, layer.grid
+    placement, grid = _cuts(layer), layer.grid
+    count = placement.count
     message = (
         f"num_windows_side {side_or_sides(count)} does not divide the grid of block {layer.index}, "
-        f"{format_size(grid)}, into {layer.placement.words} of one size"
+        f"{format_size(grid)}, into {placement.words} of one size"
     )
     if grid == config.grid:
         message = f"{message}: use image_size {' or '.join(_near(config, count))}"

@@ -12,7 +12,7 @@ from ..records import dataclass, replace
 from .implementations import implementation_of
 from .keys import Pair
 from .layouts import TokenLayout
-from .placement import EVERYWHERE, Placement, Windows
+from .placement import EVERYWHERE, UNCUT, Placement, Windows
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import Entering, Part, Stream
 
@@ -76,6 +76,7 @@ class LayerConfig:
         extra_tokens: tokens that enter and are not on the grid.
         has_residual_block: whether a convolutional residual block comes after it.
         holds: as for a part.
+        cut: the windows (down, across) that each image is cut into, if these enter as images of their own.
     """
 
     index: int
@@ -88,6 +89,7 @@ class LayerConfig:
     extra_tokens: int = 0
     has_residual_block: bool = False
     holds: tuple[str, ...] = ()
+    cut: Pair = UNCUT
 
     @property
     def name(self) -> str:
@@ -251,4 +253,5 @@ def _layer(
         q_stride=placed.q_stride,
         extra_tokens=stream.extra_tokens,
         has_residual_block=index in stage.residual_block_indexes,
+        cut=stream.cut,
     )

@@ -16,7 +16,7 @@ from ..records import dataclass
 from ..units import format_size
 from .keys import Pair
 from .layouts import GRID, TokenLayout
-from .placement import EVERYWHERE, UNSHIFTED, Placement
+from .placement import EVERYWHERE, UNCUT, UNSHIFTED, Placement
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -201,12 +201,14 @@ class Stream:
         dim: the width in channels.
         extra_tokens: tokens that are not on the grid, such as a class token.
         layout: how the tokens lie in memory.
+        cut: the windows (down, across) that each image is cut into, if these lie as images of their own.
     """
 
     grid: Pair
     dim: int
     extra_tokens: int = 0
     layout: TokenLayout = GRID
+    cut: Pair = UNCUT
 
 
 def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:

@@ -106,15 +106,17 @@ class ImageEncoder(nn.Module):
         """Whether these parts are a checkpointed stage."""
         return parts[0][0] in self.stages
 
-    def run_part(self, name: str, entering: list[Tensor], *taps: Tensor) -> tuple[Tensor, ...]:
+    def run_part(self, name: str, entering: list[Tensor], taps: list[Tensor]) -> tuple[Tensor, ...]:
         """The outputs of a part for `entering`: the output of the part before it, then what else lives until it has run.
 
         `taps` are the outputs of earlier parts that it takes. A part that `lets_go` gets the list, which it empties where
-        the code that it stands for drops its names.
+        the code that it stands for drops its names. One that `lets_go_of_taps` gets a list of them too.
         """
         if isinstance(self.pos_embed, nn.Parameter) and name == "pos_embed":
             return (entering[0] + self.pos_embed,)
         part = self.get_submodule(name)
+        if getattr(part, "lets_go_of_taps", False):
+            return in_tuple(part(entering, taps))
         if getattr(part, "lets_go", False):
             return in_tuple(part(entering, *taps))
         if name in self.checkpointed and torch.is_grad_enabled():
@@ -157,7 +159,7 @@ class _Made:
             entering = [self.outputs[0], *(each for rest in held.values() for each in rest)]
             self.outputs = ()
             held.clear()
-            self._take(name, self.model.run_part(name, entering, *taps))
+            self._take(name, self.model.run_part(name, entering, taps))
 
     def by_stage(self, parts: Plan) -> None:
         """Run the parts of a checkpointed stage, of which a training step keeps only the input."""

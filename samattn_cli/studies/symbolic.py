@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from math import prod
+from typing import Any
 
 from ..encoder.implementations import code_of
+from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig, StageConfig
+from ..encoder.placement import UNCUT
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part
@@ -108,7 +111,7 @@ def symbolic(
     entry = segment.entries[0]
     entered = _entered(entry, _as_sequence(_shape(part, names), entry), names["s"])
     with weights_of(tape, config, part.name, freezes=training and not trains_all(config.run.trains)):
-        entries = (entered, *(tap.entered(names) for tap in taps))
+        entries = (entered, *(tap.entered(names, entered.shape) for tap in taps))
         call(tape, placed, entries, config.run.attention, code_of(config))
     meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}
     recording = tape.recording(is_checkpointed=segment.is_checkpointed)
@@ -136,24 +139,40 @@ def _of_layer(layer: LayerConfig) -> dict[str, int]:
     stage, (height, width) = layer.stage, layer.grid
     values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
     values |= {"M": stage.mlp_dim, "A": stage.adapter_dim}
-    values |= {} if layer.is_global else _of_windows(layer)
-    if _counts(values):  # which with the window make the grid
-        del values["H"], values["W"]
+    values |= _of_cut(layer.cut, layer.grid)
+    if not layer.is_global:
+        values |= _of_windows(layer)
+    _without_grid(values)
     return values if layer.in_dim == stage.embed_dim else values | {"D": layer.in_dim}
 
 
 def _of_windows(layer: LayerConfig) -> dict[str, int]:
     """The values of the symbols of a block's windows; those of a number of them are square on some grids only."""
-    (down, across), (high, wide) = layer.placement.count, layer.windows.size
-    if layer.placement.size is not None:
-        return {"w": high} if high == wide else {"v": high, "u": wide}
+    if layer.placement.size is None:
+        return _of_cut(layer.placement.count, layer.grid)
+    high, wide = layer.windows.size
+    return {"w": high} if high == wide else {"v": high, "u": wide}
+
+
+def _of_cut(count: Pair, grid: Pair) -> dict[str, int]:
+    """The values of the symbols of a grid that is cut into a number of windows; nothing if it is not cut."""
+    if count == UNCUT:
+        return {}
+    (down, across), (high, wide) = count, (side // often for side, often in zip(grid, count, strict=True))
     return ({"k": down} if down == across else {"m": down, "n": across}) | {"v": high, "u": wide}
+
+
+def _without_grid(values: dict[str, int]) -> None:
+    """Leave out the sides of the grid if a number of windows and their sides make it."""
+    if _counts(values):
+        del values["H"], values["W"]
 
 
 def _of_part(part: PartConfig) -> dict[str, int]:
     """The values of a part's symbols."""
     height, width = part.entering.grid
-    values = {"H": height, "W": width, "C": part.entering.dim}
+    values = {"H": height, "W": width, "C": part.entering.dim} | _of_cut(_cut_of(part), part.entering.grid)
+    _without_grid(values)
     if part.name == "patch_embed":
         values |= {"p": part.config.patch_size, "c": part.config.in_chans}
     if part.slot == "necks":
@@ -165,10 +184,9 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     """A block with symbols for its sizes."""
     width, heads = names["h"] * names["d"], names["h"]
     where = layer.placement
-    if counts := _counts(names):
-        where = replace(where, count=counts)
-    elif not layer.is_global:
-        where = replace(where, size=_window(names))
+    counts = _counts(names)
+    if not layer.is_global:
+        where = replace(where, count=counts) if counts else replace(where, size=_window(names))
     keys = {field.name: getattr(layer.stage, field.name) for field in fields(layer.stage)}
     made = keys | {"embed_dim": width, "num_heads": heads}
     stage = SymbolicStage(**made, hidden=names["M"], adapter_hidden=names["A"])
@@ -180,7 +198,22 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
         grid=(names["H"], names["W"]),
         in_dim=names.get("D", width),
         placement=where,
+        **_cut_into(counts, layer.cut, layer.extra_tokens),
     )
+
+
+def _cut_of(part: PartConfig | LayerConfig) -> Pair:
+    """The windows that enter a part as images of their own, or that leave it so."""
+    if isinstance(part, LayerConfig):
+        return part.cut
+    return part.entering.cut if part.entering.cut != UNCUT else part.leaving.cut
+
+
+def _cut_into(counts: tuple[Integer, Integer] | None, cut: Pair, extra_tokens: int) -> dict[str, Any]:
+    """The windows of a stream and its other tokens, as many in each window, with symbols; nothing if it is not cut."""
+    if counts is None or cut == UNCUT:
+        return {}
+    return {"cut": counts, "extra_tokens": extra_tokens // prod(cut) * counts[0] * counts[1]}
 
 
 def _window(names: Mapping[str, Integer]) -> tuple[Integer, Integer]:
@@ -206,7 +239,8 @@ def _with_grid(names: Mapping[str, Integer]) -> dict[str, Integer]:
 def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
     """A part with symbols for its sizes."""
     config = _encoder(part, names)
-    entering = replace(part.entering, grid=(names["H"], names["W"]), dim=names["C"])
+    cut = _cut_into(_counts(names), part.entering.cut, part.entering.extra_tokens)
+    entering = replace(part.entering, grid=(names["H"], names["W"]), dim=names["C"], **cut)
     leaving = (
         entering if part.slot not in DECLARED else DECLARED[part.slot][part.word].leaving(config, entering)
     )
@@ -223,7 +257,8 @@ def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
         )
         first, *others = config.stages
         if first.embed_dim == part.entering.dim:
-            config = replace(config, stages=(replace(first, embed_dim=names["C"]), *others))
+            first = replace(first, embed_dim=names["C"], num_windows_side=_counts(names) or first.num_windows_side)
+            config = replace(config, stages=(first, *others))
     return replace(
         config, in_chans=names.get("c", config.in_chans), out_chans=names.get("O", config.out_chans)
     )
@@ -250,6 +285,8 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
         width = names["h"] * names["d"] if width is None else width
     else:
         width, extra = names["C"], part.entering.extra_tokens
+    if part.layout.cuts_images and (counts := _counts(names)):
+        B, H, W, extra = B * counts[0] * counts[1], names["v"], names["u"], extra // prod(_cut_of(part))
     return part.layout.shape(B, (H, W), names.get("N", H * W + extra), width)
 
 

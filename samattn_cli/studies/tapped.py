@@ -9,7 +9,7 @@ from math import prod
 from ..encoder.plan import LayerConfig, PartConfig
 from ..records import dataclass
 from ..tape.encoder import Segment
-from ..tape.storage import Storage
+from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.tensor import Tensor
 
@@ -29,18 +29,26 @@ TOKENS = "T"
 
 @dataclass(frozen=True)
 class Tap:
-    """A tensor that a part taps, the symbol of each of its sides, and where it comes from."""
+    """A tensor that a part taps, the symbol of each of its sides, and where it comes from.
+
+    Attributes:
+        tensor: the tensor.
+        sides: the symbols; none if its shape is that of the stream.
+        source: the name of the part that made it.
+        is_like_stream: whether it has the shape of the stream, cut into windows.
+    """
 
     tensor: Tensor
     sides: tuple[str, ...]
     source: str
+    is_like_stream: bool = False
 
     @property
     def values(self) -> dict[str, int]:
         """The values of the symbols that only this tap has."""
         return {
             side: size
-            for side, size in zip(self.sides, self.tensor.shape, strict=True)
+            for side, size in zip(self.sides, self.tensor.shape, strict=not self.is_like_stream)
             if side in TAPPED and isinstance(size, int)
         }
 
@@ -49,9 +57,9 @@ class Tap:
         """The meanings of these symbols."""
         return {side: OWN[side[0]].format(self.source) for side in self.values}
 
-    def entered(self, names: Mapping[str, Integer]) -> Tensor:
-        """The tensor with a shape of symbols. The run does not change the type of positions."""
-        shape = tuple(_size(side, names) for side in self.sides)
+    def entered(self, names: Mapping[str, Integer], stream: Shape) -> Tensor:
+        """The tensor with a shape of symbols; `stream` is that of the stream. The run does not change the type of positions."""
+        shape = stream if self.is_like_stream else tuple(_size(side, names) for side in self.sides)
         item_bytes = self.tensor.item_bytes if self.source == "pos_embed" else names["s"]
         storage = Storage(prod(shape) * item_bytes)
         return replace(self.tensor, shape=shape, item_bytes=item_bytes, storage=storage)
@@ -61,7 +69,9 @@ def taps_of(part: PartConfig | LayerConfig, segment: Segment, batch: int) -> tup
     """The tensors that a part or block takes besides the stream."""
     tensors = zip(segment.entries[1:], segment.sources[1:], strict=True)
     return tuple(
-        Tap(tensor, tuple(_sides(part, tensor, str(number), batch)), source)
+        Tap(tensor, (), source, is_like_stream=True)
+        if part.layout.cuts_images and tensor.shape == segment.entries[0].shape
+        else Tap(tensor, tuple(_sides(part, tensor, str(number), batch)), source)
         for number, (tensor, (source, _)) in enumerate(tensors, 1)
     )
 

@@ -21,7 +21,8 @@ def score_elements(layer: LayerConfig) -> int:
 
 def _of_window(layer: LayerConfig, area: int) -> int:
     """Of one window."""
-    return (area // layer.q_stride**2 + layer.extra_tokens) * (area + layer.extra_tokens)
+    extra = layer.extra_tokens if layer.is_global else layer.extra_tokens // prod(layer.cut)
+    return (area // layer.q_stride**2 + extra) * (area + extra)
 
 
 def assert_scores_are_those_of_the_layers(passed: ForwardPass) -> None:

@@ -111,9 +111,10 @@ def _windows(passes: TracedPasses, config: EncoderConfig) -> AgainstDifference |
 
 
 def _tokens(layer: LayerConfig) -> int:
-    """Tokens of one window whose keys are attended to; of the only one, also those that are not on the grid."""
+    """Tokens of one window whose keys are attended to, also those that are not on the grid if they are in windows or it is one."""
     windows = prod(layer.windows.counts)
-    return prod(layer.padded_grid) // windows + (layer.extra_tokens if windows == 1 else 0)
+    are_in_windows = windows == 1 or layer.cut == layer.windows.counts
+    return (prod(layer.padded_grid) + (layer.extra_tokens if are_in_windows else 0)) // windows
 
 
 def _in_config(layer: LayerConfig) -> str:
