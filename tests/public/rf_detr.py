@@ -145,7 +145,7 @@ RECORDS = (
                 "run.dtype": "bfloat16",
             },
         },
-        verified={"rf_detr_base": {}},
+        verified={"rf_detr_large": {}},
         bad={
             "windows do not divide": (
                 {"image_size": 72},
