@@ -257,7 +257,9 @@ def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
         )
         first, *others = config.stages
         if first.embed_dim == part.entering.dim:
-            first = replace(first, embed_dim=names["C"], num_windows_side=_counts(names) or first.num_windows_side)
+            first = replace(
+                first, embed_dim=names["C"], num_windows_side=_counts(names) or first.num_windows_side
+            )
             config = replace(config, stages=(first, *others))
     return replace(
         config, in_chans=names.get("c", config.in_chans), out_chans=names.get("O", config.out_chans)
