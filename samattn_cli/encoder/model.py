@@ -467,6 +467,11 @@ class RunConfig:
         return self.mode == "training" and self.parallel in OF_FSDP
 
     @property
+    def is_offloaded(self) -> bool:
+        """Whether FSDP2 keeps its shards in the host's memory."""
+        return self.is_fsdp and self.cpu_offload
+
+    @property
     def reshards(self) -> bool | int:
         """Whether FSDP2 frees gathered weights of blocks after their forward; or over how many GPUs it keeps them."""
         if self.parallel == "fsdp2":
