@@ -11,6 +11,7 @@ from typing import Any
 
 from ..encoder.model import EncoderConfig
 from ..encoder.presets import presets
+from ..encoder.registry import NONE
 from ..errors import Message
 from ..files.load import load_config
 
@@ -20,6 +21,9 @@ SAM_BLOCKS = ("vit", "sam_adapter", "sam_lora")
 """Blocks of one family: adapters and LoRA can be added to each of SAM's models."""
 NORM_OF_THE_MEAN = "fc_norm.weight"
 """It replaces the encoder's own norm in models that classify the mean of the tokens."""
+
+HEADS = ("hiera_pool", "hiera_classifier")
+"""Necks that only classify: a checkpoint may be complete without them."""
 
 Traits = dict[str, Any]
 
@@ -76,7 +80,7 @@ def _traits(config: EncoderConfig) -> Traits:
         "qkv_bias": all(stage.qkv_bias for stage in stages),
         "patch_embed": config.patch_embed,
         "norm": config.norm,
-        "neck": config.neck,
+        "neck": NONE if config.neck in HEADS else config.neck,
     }
 
 

@@ -1,0 +1,248 @@
+"""Hiera: transformers' HieraConfig; checkpoints of facebookresearch/hiera, transformers and timm; timm's models.
+
+Sources: transformers 5.23.0, models/hiera/configuration_hiera.py and modeling_hiera.py; facebookresearch/hiera,
+hiera/hiera.py and hiera_mae.py; timm 1.0.31, models/hiera.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+from math import isqrt
+
+from ...encoder.model import EncoderConfig
+from ...importing.checkpoint import Shapes
+from ...importing.description import Description, Keys, Size, ratio_of
+from ...importing.published_models import published_models
+from ...importing.weights import CheckpointKind, Weights, renamer, square_side
+
+DEFAULTS = {
+    "embed_dim": 96, "image_size": [224, 224], "patch_size": [7, 7], "patch_stride": [4, 4], "patch_padding": [3, 3],
+    "mlp_ratio": 4.0, "depths": [2, 3, 16, 3], "num_heads": [1, 2, 4, 8], "embed_dim_multiplier": 2.0, "num_query_pool": 3,
+    "query_stride": [2, 2], "masked_unit_size": [8, 8], "masked_unit_attention": [True, True, False, False],
+    "num_channels": 3, "mask_ratio": 0.6, "architectures": ["HieraModel"],
+}  # fmt: skip
+NECKS = {"HieraForImageClassification": "hiera_classifier", "HieraModel": "hiera_pool"}
+PRETRAINING = "HieraForPreTraining"
+RUN = {"attention": "sdpa"}
+"""Hiera's own code has it where torch has; transformers' is eager."""
+LABELS = 2
+"""Classes of a config of transformers that names none."""
+BLOCK_OF_TRANSFORMERS = re.compile(r"(?:hiera\.)?encoder\.stages\.([0-9]{1,3})\.layers\.([0-9]{1,4})\.(.*)")
+
+
+def from_hiera(description: Description) -> Keys:
+    """A HieraConfig: the model that `architectures` names, with its pooling, its classifier or its pretraining."""
+    description = description.with_defaults(**DEFAULTS)
+    description.expect("architectures", *([name] for name in (*NECKS, PRETRAINING, "HieraBackbone")))
+    description.expect("hidden_act", "gelu")
+    description.ignore("drop_path_rate")
+    (architecture,) = description.entries["architectures"]
+    encoder = _image(description) | {"pos_embed": "mask_units"}
+    if architecture == PRETRAINING:
+        return encoder | _pretraining(description)
+    neck = NECKS.get(architecture, "none")
+    classes = {"out_chans": _labels(description)} if neck == "hiera_classifier" else {}
+    return {**encoder, "neck": neck, **classes, "stages": _stages(description)}
+
+
+def _image(description: Description) -> Keys:
+    stride = description.side("patch_stride")
+    for key, value in (("patch_size", 2 * stride - 1), ("patch_padding", stride - 1)):
+        description.expect(key, [value, value], (value, value), value)
+    return {
+        "image_size": description.size("image_size"),
+        "in_chans": description.integer("num_channels"),
+        "patch_size": stride,
+        "patch_embed": "overlapping",
+    }
+
+
+def _labels(description: Description) -> int:
+    """The classes, which transformers saves as their names."""
+    names = description.entries.get("id2label")
+    description.read |= {"id2label", "label2id"}
+    if isinstance(names, dict) and names:
+        return len(names)
+    return description.with_defaults(num_labels=LABELS).integer("num_labels")
+
+
+def _stages(description: Description) -> list[Keys]:
+    depths, side = description.integers("depths"), description.side("query_stride")
+    if not depths:
+        raise description.wrong("depths", "a list with a number for each stage")
+    heads = description.integers("num_heads", len(depths))
+    unit = side ** (len(depths) - 1)
+    description.expect("masked_unit_size", [unit, unit], (unit, unit), unit)
+    in_units = description.entries["masked_unit_attention"]
+    description.read.add("masked_unit_attention")
+    if not isinstance(in_units, list) or [type(each) for each in in_units] != [bool] * len(depths):
+        raise description.wrong("masked_unit_attention", f"a list of {len(depths)} times true or false")
+    width, factor = description.integer("embed_dim"), description.number("embed_dim_multiplier")
+    pools, ratio = description.integer("num_query_pool", 0), description.number("mlp_ratio")
+    stages = []
+    for number, depth in enumerate(depths):
+        window = unit // side ** min(number, pools)
+        stages.append({
+            "block": "mask_unit", "embed_dim": int(width * factor**number), "depth": depth, "num_heads": heads[number],
+            "mlp_ratio": ratio, "window_size": window if in_units[number] else 0,
+            **({"q_stride": side} if 0 < number <= pools else {}),
+        })  # fmt: skip
+    return stages
+
+
+def _pretraining(description: Description) -> Keys:
+    """The encoder that sees the units that are not masked, and the decoder."""
+    stages = _stages(description)
+    description.read.add("normalize_pixel_loss")
+    decoder = {
+        "transition": "hiera_decoder", "block": "mask_unit", "embed_dim": description.integer("decoder_hidden_size"),
+        "depth": description.integer("decoder_depth"), "num_heads": description.integer("decoder_num_heads"),
+        "mlp_ratio": stages[0]["mlp_ratio"],
+    }  # fmt: skip
+    return {
+        "patch_embed": "masked_overlapping",
+        "pos_embed": "mask_units_mae",
+        "mask_ratio": description.number("mask_ratio"),
+        "neck": "hiera_pred",
+        "stages": [*stages, decoder],
+        "run": {"mode": "training"},
+    }
+
+
+def is_hiera(shapes: Shapes) -> bool:
+    """Whether it has Hiera's blocks, of which some change the width, without SAM 2's windowed positions."""
+    names = {name.removeprefix("hiera.") for name in shapes}
+    if {"embeddings.position_embeddings", "encoder.stages.0.layers.0.layernorm_before.weight"} <= names:
+        return True
+    widens = any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in names)
+    known = {"pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"}
+    return known <= names and widens and not {"cls_token", "pos_embed_window"} & names
+
+
+def names(shapes: Shapes) -> Callable[[str], str | None]:
+    """Names of transformers, of facebookresearch/hiera and of timm."""
+    depths: dict[int, int] = {}
+    for match in filter(None, map(BLOCK_OF_TRANSFORMERS.fullmatch, shapes)):
+        stage = int(match[1])
+        depths[stage] = max(depths.get(stage, 0), int(match[2]) + 1)
+    firsts = [0, *accumulate(depths[stage] for stage in sorted(depths))]
+    name_of = renamer(
+        (r"(?:hiera\.)?embeddings\.patch_embeddings\.projection\.(.*)", r"patch_embed.proj.\1"),
+        (r"(?:hiera\.)?embeddings\.position_embeddings", "pos_embed.pos_embed"),
+        (r"pos_embed", "pos_embed.background" if "pos_embed_win" in shapes else "pos_embed.pos_embed"),
+        (r"pos_embed_win", "pos_embed.window"),
+        (r"(?:(?:hiera\.)?pooler\.layernorm|head\.norm|norm|fc_norm)\.(.*)", r"neck.norm.\1"),
+        (r"(?:classifier|head\.projection|head\.fc)\.(.*)", r"neck.head.\1"),
+    )
+
+    def name(theirs: str) -> str | None:
+        if (match := BLOCK_OF_TRANSFORMERS.fullmatch(theirs)) and int(match[1]) < len(firsts):
+            rest = match[3].replace("layernorm_before", "norm1").replace("layernorm_after", "norm2")
+            return f"blocks.{firsts[int(match[1])] + int(match[2])}.{rest}"
+        return name_of(theirs)
+
+    return name
+
+
+def from_weights(weights: Weights) -> Keys:
+    """Widths show where stages begin; pooling, heads and mask units are those of a timm model, or of the published ones."""
+    *_, kernel = weights.shape("patch_embed.proj.weight", 4)
+    patch = (kernel + 1) // 2
+    windowed = "pos_embed.window" in weights
+    stages = _stages_of_timm(weights) if weights.attributes else _published_stages(weights)
+    hidden, width = weights.shape("blocks.0.mlp.fc1.weight", 2)
+    keys: Keys = {
+        "image_size": _image_size(weights, patch),
+        "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
+        "patch_size": patch,
+        "patch_embed": "overlapping",
+        "pos_embed": "mask_units_window" if windowed else "mask_units",
+    }
+    if windowed:
+        keys |= {
+            "pos_embed_background": list(weights.shape("pos_embed.background", 4)[2:]),
+            "pos_embed_window": weights.square("pos_embed.window"),
+        }
+    keys["neck"] = "none"
+    if "neck.head.weight" in weights:
+        keys |= {"neck": "hiera_classifier", "out_chans": weights.shape("neck.head.weight", 2)[0]}
+    elif "neck.norm.weight" in weights:
+        keys["neck"] = "hiera_pool"
+    keys["stages"] = [{**stage, "mlp_ratio": ratio_of(hidden, width)} for stage in stages]
+    return keys if weights.attributes or _is_of_transformers(weights) else keys | {"run": RUN}
+
+
+def _is_of_transformers(weights: Weights) -> bool:
+    return any("layernorm_before" in name for name in weights.original_names.values())
+
+
+def _image_size(weights: Weights, patch: int) -> Size:
+    """The image size by a timm model's card, or by a square of positions."""
+    if size := weights.attributes.get("input_size"):
+        return size if isinstance(size, int) else list(size)
+    _, tokens, _ = weights.shape("pos_embed.pos_embed", 3)
+    side = square_side(tokens)
+    if side is None:
+        raise weights.error("unsupported-model", f"has {tokens} positions, which is not a square of tokens")
+    return side * patch
+
+
+def _runs(weights: Weights) -> list[tuple[int, int]]:
+    """(width, depth) of each run of blocks with the same width."""
+    runs: list[tuple[int, int]] = []
+    for index in range(weights.count_at_least_one("blocks.{}.attn.proj.weight")):
+        width = weights.shape(f"blocks.{index}.attn.proj.weight", 2)[0]
+        depth = runs.pop()[1] if runs and runs[-1][0] == width else 0
+        runs.append((width, depth + 1))
+    return runs
+
+
+def _stages_of_timm(weights: Weights) -> list[Keys]:
+    """The stages by the attributes of timm's blocks; the last block of a stage says where the stage attends."""
+    attributes, runs = weights.attributes, _runs(weights)
+    ends = [0, *accumulate(depth for _, depth in runs)]
+    stages = []
+    for (width, depth), (first, after) in zip(runs, pairwise(ends), strict=True):
+        of_first, of_last = f"blocks.{first}.attn", f"blocks.{after - 1}.attn"
+        in_units = attributes[f"{of_last}.use_mask_unit_attn"]
+        side = isqrt(attributes[f"{of_first}.q_stride"])
+        stages.append({
+            "block": "mask_unit", "embed_dim": width, "depth": depth, "num_heads": attributes[f"{of_first}.heads"],
+            "window_size": isqrt(attributes[f"{of_last}.window_size"]) if in_units else 0,
+            **({"q_stride": side} if side > 1 else {}),
+        })  # fmt: skip
+    return stages
+
+
+def _published_stages(weights: Weights) -> list[Keys]:
+    weights.notes.append(
+        "Weights do not show heads, pooling and mask units: these are those of the published model."
+    )
+    return [
+        {
+            "block": stage.block, "embed_dim": stage.embed_dim, "depth": stage.depth, "num_heads": stage.num_heads,
+            "window_size": stage.window_size[0], **({"q_stride": stage.q_stride} if stage.q_stride > 1 else {}),
+        }
+        for stage in _published_model(weights).stages
+    ]  # fmt: skip
+
+
+def _published_model(weights: Weights) -> EncoderConfig:
+    """The published model with these widths and depths."""
+    runs = _runs(weights)
+    for config in published_models("mask_unit"):
+        if [(stage.embed_dim, stage.depth) for stage in config.stages] == runs:
+            return config
+    blocks = ", ".join(f"{depth} of width {width}" for width, depth in runs)
+    raise weights.error(
+        "not-in-shapes",
+        "shapes do not show heads, pooling and mask units, and none of Hiera's published models has these blocks: "
+        f"{blocks}. Write the config by hand (`samattn configs --show hiera_t`)",
+    )
+
+
+HUGGING_FACE = {"hiera": from_hiera}
+EAGER_ONLY = ("hiera",)
+CHECKPOINTS = (CheckpointKind(is_hiera, names, from_weights),)

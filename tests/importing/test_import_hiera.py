@@ -1,0 +1,77 @@
+"""Hiera from what transformers and facebookresearch/hiera save: config.json, and weights by either's names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+import transformers
+
+from samattn_cli import load_config
+from samattn_cli.errors import ImportFailedError
+from samattn_cli.importing.importer import imported
+from samattn_cli.tape.other_sizes import weight_shapes
+from tests.public.mask_units import LABELS, SIZES
+from tests.support.checkpoints import write_safetensors
+from tests.support.importing import as_json, is_preset
+
+
+def described(preset: str, architecture: str, **entries: object) -> transformers.HieraConfig:
+    return transformers.HieraConfig(
+        **SIZES[preset], architectures=[architecture], num_labels=LABELS, **entries
+    )
+
+
+@pytest.mark.parametrize("preset", ["hiera_t", "hiera_h"])
+def test_what_transformers_saves_of_a_classifier_is_its_preset(preset, tmp_path):
+    config = described(preset, "HieraForImageClassification")
+    for entries in (config.to_dict(), config.to_diff_dict()):
+        as_json(entries, tmp_path / "config.json")
+        assert is_preset(imported(str(tmp_path)), preset, tmp_path, "eager")
+
+
+def test_a_model_without_a_classifier_has_its_pooling(tmp_path):
+    entries = described("hiera_t", "HieraModel").to_dict()
+    text = imported(str(as_json(entries, tmp_path / "config.json")))
+    assert "neck: hiera_pool" in text
+    assert "out_chans" not in text
+
+
+def test_weights_by_the_names_of_transformers(tmp_path):
+    with torch.device("meta"):
+        model = transformers.HieraForImageClassification(described("hiera_t", "HieraModel"))
+    shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    (tmp_path / "a.yaml").write_text(text, "utf-8")
+    found, wanted = load_config(tmp_path / "a.yaml"), load_config("hiera_t")
+    assert (found.stages, found.neck, found.out_chans) == (wanted.stages, wanted.neck, wanted.out_chans)
+    assert found.run.attention == "eager"
+
+
+@pytest.mark.parametrize("head", ["head.projection", "head.fc"])
+def test_weights_by_the_names_of_facebookresearch_and_timm(head, tmp_path):
+    norm = "head.norm" if head == "head.fc" else "norm"
+    shapes = {
+        re.sub(r"^neck\.head", head, re.sub(r"^neck\.norm", norm, name.replace("pos_embed.", ""))): shape
+        for name, shape in weight_shapes(load_config("hiera_t")).items()
+    }
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    assert is_preset(text, "hiera_t", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "code", "said"),
+    [
+        ({"masked_unit_size": [16, 16]}, "unsupported-model", "masked_unit_size"),
+        ({"patch_size": [4, 4], "patch_padding": [0, 0]}, "unsupported-model", "patch_size"),
+        ({"hidden_act": "relu"}, "unsupported-model", "hidden_act"),
+        ({"masked_unit_attention": [True]}, "wrong-entry", "masked_unit_attention"),
+    ],
+    ids=str,
+)
+def test_what_samattn_cannot_express_is_named(entries, code, said, tmp_path):
+    whole = described("hiera_t", "HieraModel").to_dict() | entries
+    with pytest.raises(ImportFailedError, match=said) as refused:
+        imported(str(as_json(whole, tmp_path / "config.json")))
+    assert refused.value.message.code == code
