@@ -23,7 +23,7 @@ def import_(
         typer.Argument(
             metavar="SOURCE",
             help="A Hugging Face config.json, a checkpoint (.pth .pt .bin .pkl .safetensors), a folder with one, a YAML config of "
-            "SAM 2 or Swin, or a model of timm.",
+            "SAM 2 or Swin, or a model's name: timm:NAME, torchvision:NAME, ultralytics:NAME.",
         ),
     ],
     image_size: Annotated[

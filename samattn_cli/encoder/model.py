@@ -133,6 +133,12 @@ class StageConfig:
         example=True,
         default=False,
     )
+    zeroed_key_bias: bool = key(
+        FLAG,
+        "Whether keys have a bias too, which each forward sets to zero, as in torchvision's Swin V2.",
+        example=True,
+        default=False,
+    )
     rel_pos: str = key(
         choice("none", "decomposed", "joint"),
         "Relative positions: decomposed adds a table per axis, (2h-1)+(2w-1) entries per head channel, as SAM and "

@@ -1,6 +1,6 @@
 """Names of weights in other code, and what stands for them in the names that kinds of checkpoints read.
 
-Sources: open-mmlab/mmpretrain, models/backbones/vision_transformer.py, vit_sam.py, swin_transformer.py and
+Sources: torchvision 0.29.1, models/swin_transformer.py and vision_transformer.py; open-mmlab/mmpretrain, models/backbones/vision_transformer.py, vit_sam.py, swin_transformer.py and
 swin_transformer_v2.py; open-mmlab/mmdetection, models/backbones/swin.py; transformers 5.23.0, models/sam/modeling_sam.py.
 """
 
@@ -39,9 +39,34 @@ SAM_OF_TRANSFORMERS: Pairs = (
     (r"\bneck\.layer_norm2\.", "neck.3."),
 )
 
+TORCHVISION_MLP: Pairs = ((r"\bmlp\.(?:0|linear_1)\.", "mlp.fc1."), (r"\bmlp\.(?:3|linear_2)\.", "mlp.fc2."))
+MOST_STAGES = 8
+SWIN_OF_TORCHVISION: Pairs = (
+    *TORCHVISION_MLP,
+    (r"^features\.0\.0\.", "patch_embed.proj."),
+    (r"^features\.0\.2\.", "patch_embed.norm."),
+    *((rf"^features\.{2 * stage + 1}\.", f"layers.{stage}.blocks.") for stage in range(MOST_STAGES)),
+    *((rf"^features\.{2 * stage + 2}\.", f"layers.{stage}.downsample.") for stage in range(MOST_STAGES)),
+)
+"""Its merging of patches is an item between two stages."""
+VIT_OF_TORCHVISION: Pairs = (
+    *TORCHVISION_MLP,
+    (r"^class_token$", "cls_token"),
+    (r"^conv_proj\.", "patch_embed.proj."),
+    (r"^encoder\.pos_embedding$", "pos_embed"),
+    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
+    (r"^encoder\.ln\.", "norm."),
+    (r"^heads\.", "head."),
+    (r"\bln_(\d)\.", r"norm\1."),
+    (r"\bself_attention\.in_proj_", "attn.qkv."),
+    (r"\bself_attention\.out_proj\.", "attn.proj."),
+)
+
 DIALECTS: tuple[tuple[str, Pairs], ...] = (
     ("stages.0.blocks.0.attn.w_msa.qkv.weight", MM_SWIN),
     ("layers.0.ffn.layers.0.0.weight", MM_VIT),
+    ("features.1.0.attn.qkv.weight", SWIN_OF_TORCHVISION),
+    ("encoder.layers.encoder_layer_0.ln_1.weight", VIT_OF_TORCHVISION),
     ("vision_encoder.layers.0.mlp.lin1.weight", SAM_OF_TRANSFORMERS),
 )
 """A name that only this dialect has; patterns, and what replaces each."""

@@ -31,6 +31,7 @@ from .shards import INDEX, parts_of, shapes_in
 from .timm_model import TIMM, read_timm_model
 from .weights import Weights
 from .write import tidy, yaml_of
+from .zoo_models import read_zoo_model, zoo_of
 
 CONFIG = "config.json"
 IN_FOLDER = (
@@ -46,8 +47,8 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
     """The YAML of the encoder that a source describes.
 
     Args:
-        source: Hugging Face's config.json or its folder, a checkpoint, a YAML config of another project, or the name of a timm
-            model.
+        source: Hugging Face's config.json or its folder, a checkpoint, a YAML config of another project, or the name of a
+            model: timm's, "torchvision:NAME" or "ultralytics:NAME".
         warn: is called with each warning for whoever runs the import; the YAML's comments have it too.
         image_size: (height, width) of the images that it is used for; None for those that its source was made for.
 
@@ -58,11 +59,15 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
     if source == STDIN:
         message = "-: standard input is not read here: name a file, such as config.json"
         raise ImportFailedError("stdin-not-read", message)
+    zoo = zoo_of(source)
     try:
-        path = _file_of(Path(source))
+        path = Path() if zoo else _file_of(Path(source))
     except (OSError, ValueError) as error:  # not a possible name of a file, or a folder without permission
         raise ImportFailedError("cannot-read", f"{quoted(source)}: cannot be read: {error}") from None
-    if path is None:
+    if zoo:
+        what, library = source, ""
+        keys, read = _from_weights(read_zoo_model(source), what, {})
+    elif path is None:
         attributes, shapes = read_timm_model(source)
         what, library = f"timm's {source.removeprefix(TIMM)}", "timm"
         keys, read = _from_weights(shapes, what, attributes)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .graph import Backward, Sum
 from .ops import ELEMENTWISE_FLOPS, InputLayout
-from .storage import Dim
+from .storage import Dim, Shape
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -290,6 +290,24 @@ def copy_slices(kind: str, saved: Tensor) -> Backward:
         tape.free(part)
         tape.record("put_slice", "copy", reads=(grad,))
         tape.free(grad)
+        return (out,)
+
+    return backward
+
+
+def zero_slice(part: Shape) -> Backward:
+    """A part that was set to zero in place, through a view: `copy_slices` whose gradient is zeros.
+
+    Source: CopySlices::apply in torch/csrc/autograd/functions/tensor.cpp.
+    """
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("slices", "copy", (g,), g.shape)
+        (slice_,) = tape.make("slice", "copy", (out,), part)
+        zeros = tape.constant("zeros", g, *part)
+        tape.free(slice_)
+        tape.record("put_slice", "copy", reads=(zeros,))
+        tape.free(zeros)
         return (out,)
 
     return backward

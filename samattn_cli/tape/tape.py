@@ -469,6 +469,15 @@ class Tape(Recorder):
         """``x.contiguous()``: `x` itself if it is in row-major order, otherwise a copy."""
         return x if x.is_contiguous else self._copy(name, x)
 
+    def clone(self, name: str, x: Tensor) -> Tensor:
+        """``x.clone()``."""
+        return self._copy(name, x)
+
+    def zero_part_(self, name: str, x: Tensor, *part: Dim) -> Tensor:
+        """``x[...].zero_()``: sets a part of `x`, of that shape, to zero in place."""
+        self.record(name, "copy")
+        return self.derived(name, x, (x,), derivatives.zero_slice(part))
+
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """``F.pad`` with zeros at the end of each dimension, up to `shape`."""
         out = self.like(x, *shape)

@@ -208,10 +208,15 @@ RECORDS = (
             "eager": {},
             "two images in bfloat16, no bias of qkv": in_each_stage(qkv_bias=False)
             | {"run.dtype": "bfloat16", "run.batch_size": 2},
+            "torchvision's bias of keys": in_each_stage(zeroed_key_bias=True),
         },
         in_full={"autocast, checkpointed": {"run.autocast": "bfloat16", "run.checkpointing": True}},
         verified={"swinv2_t": {}},
         bad={
+            "a bias of keys alone": (
+                one_stage("swinv2", qkv_bias=False, zeroed_key_bias=True),
+                "[unused-key] zeroed_key_bias qkv_bias",
+            ),
             "sdpa": (
                 {"run": {"attention": "sdpa"}},
                 "[kernel-not-modelled] sdpa swinv2",

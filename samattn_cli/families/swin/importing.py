@@ -30,6 +30,9 @@ GRIDS = 32
 NORM_OF_A_STAGE = re.compile(r"norm(\d)\.(weight|bias)")
 """In Swin's code for detectors and in OpenMMLab's. If there is only one, it is the norm of the last stage."""
 
+ALL_BIASES = "blocks.0.attn.qkv.bias"
+"""In torchvision's Swin V2, keys have a bias too."""
+
 BUFFERS = r".*(relative_position_index|relative_coords_table|attn_mask|k_bias)"
 """Buffers of blocks, which released checkpoints have."""
 
@@ -165,6 +168,8 @@ def from_weights(weights: Weights) -> Keys:
     )
     bias = "blocks.0.attn.q_bias" if is_v2 else "blocks.0.attn.qkv.bias"
     common = {"mlp_ratio": ratio_of(hidden, width), "qkv_bias": bias in weights}
+    if is_v2 and ALL_BIASES in weights:
+        common |= {"qkv_bias": True, "zeroed_key_bias": True}
     windows = list(_windows(weights, stages, grid_of(image, patch), window))
     normed = [number for number in range(len(stages)) if f"neck.norms.{number}.weight" in weights]
     keys = {

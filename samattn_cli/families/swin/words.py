@@ -140,6 +140,7 @@ def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
     yield ("global_attn_indexes",), not stage.global_attn_indexes, "no global blocks"
     yield ("mlp_ratio",), stage.mlp_ratio == first.mlp_ratio, "one mlp_ratio"
     yield ("qkv_bias",), stage.qkv_bias == first.qkv_bias, "one qkv_bias"
+    yield ("zeroed_key_bias",), not stage.zeroed_key_bias, "no bias of keys"
     yield ("overrides",), not stage.overrides, "blocks of one kind"
 
 

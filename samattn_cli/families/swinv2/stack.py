@@ -62,9 +62,10 @@ class WindowAttention(nn.Module):
         )
         self.register_buffer("relative_coords_table", relative_coords_table(size), persistent=False)
         self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.q_bias = nn.Parameter(torch.zeros(dim)) if stage.qkv_bias else None
-        self.v_bias = nn.Parameter(torch.zeros(dim)) if stage.qkv_bias else None
+        self.qkv = nn.Linear(dim, 3 * dim, bias=stage.zeroed_key_bias)
+        has_two = stage.qkv_bias and not stage.zeroed_key_bias
+        self.q_bias = nn.Parameter(torch.zeros(dim)) if has_two else None
+        self.v_bias = nn.Parameter(torch.zeros(dim)) if has_two else None
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -90,9 +91,18 @@ class WindowAttention(nn.Module):
 
     def _qkv_bias(self) -> Tensor | None:
         """The bias of queries, keys (zeros) and values: (3C,)."""
+        if self.qkv.bias is not None:
+            return self._without_keys(self.qkv.bias)
         if self.q_bias is None or self.v_bias is None:
             return None
         return torch.cat((self.q_bias, torch.zeros_like(self.v_bias, requires_grad=False), self.v_bias))
+
+    @staticmethod
+    def _without_keys(bias: Tensor) -> Tensor:
+        """A copy of the bias (3C,) with zeros for keys. Source: torchvision, `shifted_window_attention`."""
+        bias, C = bias.clone(), bias.numel() // 3
+        bias[C : 2 * C].zero_()
+        return bias
 
     def _bias(self, table: Tensor) -> Tensor:
         """The bias of the scores of a window: (h, N, N)."""

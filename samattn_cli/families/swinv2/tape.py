@@ -99,8 +99,9 @@ def attention(
     """Attention by the cosine of queries and keys: (M, N, C) -> (M, N, C); `code` is that of an implementation."""
     C = x.shape[-1]
     tape.registers("logit_scale", "q_bias", "v_bias", "cpb_mlp", "qkv", "proj")
-    bias_of_qkv = qkv_bias(tape, C, code) if layer.stage.qkv_bias else None
-    qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
+    weight = tape.parameter("qkv.weight", 3 * C, C)
+    bias_of_qkv = qkv_bias(tape, C, code, layer)
+    qkv = tape.linear_with("qkv", x, weight, bias_of_qkv)
     q, k, v = code.unbind(split(qkv, layer))
     scores, scale = scaled_cosines(tape, q, k)
     table, bias = relative_bias(tape, layer)
@@ -125,8 +126,13 @@ def scaled_cosines(tape: Tape, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return scores, scale
 
 
-def qkv_bias(tape: Tape, C: int, code: type[AttentionCode] = AttentionCode) -> Tensor:
-    """The bias of queries, keys (zeros) and values: (3C,)."""
+def qkv_bias(tape: Tape, C: int, code: type[AttentionCode], layer: LayerConfig) -> Tensor | None:
+    """The bias of queries, keys (zeros) and values: (3C,); None if it has none."""
+    if not layer.stage.qkv_bias:
+        return None
+    if layer.stage.zeroed_key_bias:
+        copied = tape.clone("qkv_bias", tape.used_weight("qkv.bias", 3 * C))
+        return tape.zero_part_("zero_key_bias", copied, C)
     q, v = tape.used_weight("q_bias", C), tape.used_weight("v_bias", C)
     zeros, freed = code.k_bias(tape, q)
     out = tape.cat("qkv_bias", (q, zeros, v))

@@ -17,6 +17,7 @@ from ...encoder.slots import (
     ends_of_stages,
     side_or_sides,
 )
+from ...errors import Message
 from ..swin.words import MERGING, clamped, grids_of, merged, of_timm, of_transformers
 
 if TYPE_CHECKING:
@@ -81,14 +82,23 @@ def another_window(config: "EncoderConfig") -> str:
     )
 
 
+def key_bias_problems(config: "EncoderConfig", number: int) -> Iterator[Problem]:
+    """The bias of keys is a part of that of the qkv projection."""
+    stage = config.stages[number]
+    if stage.zeroed_key_bias and not stage.qkv_bias:
+        message = "zeroed_key_bias needs qkv_bias: true"
+        yield ("stages", number, "zeroed_key_bias"), Message("unused-key", message)
+
+
 FAMILY = Family(
     blocks={
         "swinv2": Block(
             summary="Swin V2's block: like Swin's, with cosine attention, biases from an MLP, norms after attention and MLP.",
-            keys=frozenset({"shift_size"}),
+            keys=frozenset({"shift_size", "zeroed_key_bias"}),
             kernels=("eager",),
             place=clamped,
             other_sizes=another_window,
+            problems=key_bias_problems,
         )
     },
     transitions={
