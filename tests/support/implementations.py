@@ -13,6 +13,8 @@ MODELLED = {
         "swin_",
         "swinv2_",
         "qwen2_5_vl_",
+        "rf_detr_",
+        "lw_detr_",
         "hiera_",
     ),
     "timm": ("sam_", "swin_", "swinv2_", "vit_"),
