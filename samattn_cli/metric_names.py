@@ -75,7 +75,7 @@ ROOTS = (
 )
 """The first words of the paths into an analysis."""
 
-WINDOW, GLOBAL = KINDS = ("window", "global")
+WINDOW, GLOBAL, CHANNEL = KINDS = ("window", "global", "channel")
 COUNT = "count"
 """The number of layers of a kind."""
 

@@ -27,7 +27,7 @@ ALONE = {"all": True, "blocks": True, "true": True, "none": False, "false": Fals
 """Words that say it of all blocks, and what they mean."""
 WORDS: dict[str, Callable[[LayerConfig], bool]] = {
     "global": lambda layer: layer.is_global,
-    "window": lambda layer: not layer.is_global,
+    "window": lambda layer: layer.is_windowed,
 }
 """Words that name some blocks."""
 OTHER_WORDS = {

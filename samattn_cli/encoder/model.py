@@ -638,7 +638,7 @@ class EncoderConfig:
     @property
     def has_windows(self) -> bool:
         """Whether a block of it has a window, if it is not named global."""
-        return any(not placement.is_global for stage in self.stages for placement in stage.placements)
+        return any(placement.is_windowed for stage in self.stages for placement in stage.placements)
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""

@@ -21,8 +21,9 @@ def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
     """The encoder with the layers `chosen` global, and all others windowed if they have a window.
 
     Shifts, heads and widths do not change. If neither a stage nor the stage before it has a window, its layers are not
-    named.
+    named. A layer that attends over channels stays as it is.
     """
+    chosen = frozenset(chosen).difference(layer.index for layer in config.layers if layer.over_channels)
     ends = (0, *accumulate(stage.depth for stage in config.stages))
     before: StageConfig | None = None
     stages: list[StageConfig] = []

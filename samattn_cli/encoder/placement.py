@@ -1,21 +1,25 @@
-"""Where a layer attends: everywhere, in windows of a size, or in a number of windows. Sizes are in tokens, (high, wide).
+"""Where a layer attends: everywhere, in windows of a size, in a number of windows, or over channels. Sizes are in tokens, (high, wide).
 
 Only this module and the keys of a config know that a `window_size` of 0 means everywhere. A number of windows stays the
 same at every resolution, as in LW-DETR (arXiv:2406.03459) and RF-DETR; their code calls it `num_windows_side` and
-`num_windows`.
+`num_windows`. Attention over channels, as in DaViT (arXiv:2204.03645), compares channels and not tokens: its score matrix
+has a row and a column for each channel of a head, each the sum over all tokens.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..records import dataclass
 from ..units import format_size
 from .keys import Pair
 
+Kind = Literal["window", "global", "channel"]
+"""A kind of placement."""
+
 NO_WINDOW: Pair = (0, 0)
-"""The window of a global layer in configs and reports."""
+"""The window of a global layer, and of one over channels, in configs and reports."""
 
 GLOBAL_VALUES = {"window_size": 0, "num_windows_side": 1}
 """The keys of a stage that set where its blocks attend, of which only one may be set; each with its value for global."""
@@ -75,22 +79,39 @@ class Windows(NamedTuple):
 class Placement:
     """Where a layer attends, independent of its grid. Global attention is a grid cut into one window.
 
+    A layer that attends over channels reads its whole grid, but no token attends to another: it is neither global nor
+    windowed.
+
     Attributes:
         size: tokens (high, wide) of a window; None if the grid is cut into `count` windows.
         count: the number of windows (down, across) that the grid is cut into; it must divide the grid.
         shift: cyclic shift of the windows in tokens (down, right).
         pads: whether the last windows extend over padding beyond the grid; otherwise they are smaller.
+        over_channels: whether channels attend to channels, over all tokens.
     """
 
     size: Pair | None = None
     count: Pair = UNCUT
     shift: Pair = UNSHIFTED
     pads: bool = True
+    over_channels: bool = False
 
     @property
     def is_global(self) -> bool:
         """Whether each token attends to the whole grid, on any grid."""
-        return self.size is None and self.count == UNCUT
+        return self.size is None and self.count == UNCUT and not self.over_channels
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether each token attends to those of its window."""
+        return not self.is_global and not self.over_channels
+
+    @property
+    def kind(self) -> Kind:
+        """In a word, which reports and rules have: "window", "global" or "channel"."""
+        if self.over_channels:
+            return "channel"
+        return "global" if self.is_global else "window"
 
     @property
     def is_shifted(self) -> bool:
@@ -99,7 +120,9 @@ class Placement:
 
     @property
     def words(self) -> str:
-        """In words: "global", "window 7x7", "7x7 shift 3", "4x4 windows"."""
+        """In words: "global", "channels", "window 7x7", "7x7 shift 3", "4x4 windows"."""
+        if self.over_channels:
+            return "channels"
         if self.is_global:
             return "global"
         if self.size is None:
@@ -117,18 +140,18 @@ class Placement:
         """Whether a grid can be cut into these windows. Windows of a fixed size fit any grid."""
         return (
             self.size is not None
-            or self.is_global
+            or not self.is_windowed
             or not any(whole % count for whole, count in zip(grid, self.count, strict=True))
         )
 
     def reported_over(self, grid: Pair) -> Pair:
-        """The window in reports: `NO_WINDOW` for a global layer."""
-        return NO_WINDOW if self.is_global else self.over(grid).size
+        """The window in reports: `NO_WINDOW` for a layer without windows."""
+        return self.over(grid).size if self.is_windowed else NO_WINDOW
 
     @property
     def keys(self) -> dict[str, Any]:
         """The keys of a stage that set it, without the shift."""
-        count = None if self.is_global or self.size is not None else self.count
+        count = self.count if self.is_windowed and self.size is None else None
         return {"window_size": self.size or NO_WINDOW, "num_windows_side": count}
 
     @property
@@ -138,11 +161,11 @@ class Placement:
         return f"{key}={format_size(value)}"
 
     def shifted(self, shift: Pair) -> Placement:
-        """The placement with shifted windows; a global one does not change."""
-        return self if self.is_global or self.shift == shift else replace(self, shift=shift)
+        """The placement with shifted windows; one without windows does not change."""
+        return replace(self, shift=shift) if self.is_windowed and self.shift != shift else self
 
     def over(self, grid: Pair) -> Windows:
-        """The windows on a grid."""
+        """The windows on a grid; without windows, one that is the grid."""
         return Windows(*(self._along(axis, whole) for axis, whole in enumerate(grid)))
 
     def _along(self, axis: int, whole: int) -> Along:
@@ -154,6 +177,9 @@ class Placement:
 
 EVERYWHERE = Placement()
 """A global layer."""
+
+OVER_CHANNELS = Placement(over_channels=True)
+"""A layer in which channels attend to channels."""
 
 
 def placement_of(window_size: Pair, num_windows_side: Pair | None = None, *, pads: bool = True) -> Placement:

@@ -122,9 +122,19 @@ class LayerConfig:
         return self.placement.is_global
 
     @property
+    def is_windowed(self) -> bool:
+        """Whether it attends in windows."""
+        return self.placement.is_windowed
+
+    @property
+    def over_channels(self) -> bool:
+        """Whether its channels attend to each other, over all tokens."""
+        return self.placement.over_channels
+
+    @property
     def spans_grid(self) -> bool:
         """Whether each token attends to all tokens: the layer is global, or one window covers the grid."""
-        return self.windows.counts == (1, 1)
+        return self.windows.counts == (1, 1) and not self.over_channels
 
     @property
     def attends(self) -> str:
@@ -133,7 +143,7 @@ class LayerConfig:
 
     @property
     def window_size(self) -> Pair:
-        """Tokens (high, wide) of its windows, as configs and reports write them: (0, 0) if it is global."""
+        """Tokens (high, wide) of its windows, as configs and reports write them: (0, 0) if it has none."""
         return self.placement.reported_over(self.grid)
 
     @property
@@ -158,7 +168,7 @@ class LayerConfig:
 
     @cached_property
     def windows(self) -> Windows:
-        """Its windows over the grid; a global layer has one."""
+        """Its windows over the grid; a layer without windows has one, the grid."""
         return self.placement.over(self.grid)
 
     @property

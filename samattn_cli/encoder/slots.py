@@ -137,6 +137,8 @@ class Block:
         pads: whether windows extend over padding beyond the grid; otherwise the last ones are smaller.
         taps: the names of earlier parts whose outputs it takes in addition to the stream.
         residual: the convolutions of the residual block that may come after it.
+        before: the convolutions of its own that come before its attention.
+        after: those that come after its attention.
         mixes_else: for a layer, a sentence on what it mixes other than the tokens of its windows and of its residual
             block, if that does not follow from rows and columns of one image; "" if nothing.
         other_sizes: a sentence on what its weights need at another image size, besides the new shapes that the Tape shows;
@@ -156,6 +158,8 @@ class Block:
     pads: bool = True
     taps: tuple[str, ...] = ()
     residual: tuple[Sliding, ...] = ()
+    before: tuple[Sliding, ...] = ()
+    after: tuple[Sliding, ...] = ()
     mixes_else: Callable[[LayerConfig], str] = nothing_else
     other_sizes: Callable[[EncoderConfig], str] = any_size
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
-from ..metric_names import COUNT, GLOBAL, KINDS, MEASURED, path_of
+from ..metric_names import COUNT, GLOBAL, KINDS, MEASURED, WINDOW, path_of
 from ..records import dataclass
 from ..reports.analysis import Analysis
 from ..studies.layers import LAYER, PART, At, segments_of
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 def is_counted(layer: LayerConfig, kind: str) -> bool:
     """Whether a layer counts as one of a kind. A window that covers the grid counts as global."""
-    return layer.spans_grid == (kind == GLOBAL)
+    if kind == WINDOW:
+        return layer.is_windowed and not layer.spans_grid
+    return layer.spans_grid if kind == GLOBAL else layer.over_channels
 
 
 def is_of_kind(layer: LayerConfig, kind: str) -> bool:
@@ -33,7 +35,7 @@ def is_of_kind(layer: LayerConfig, kind: str) -> bool:
     Both kinds of rules apply to a window that covers the grid. Writing a layer differently must not evade a limit on the
     cost of global layers, or on the least that windows save.
     """
-    return layer.spans_grid if kind == GLOBAL else not layer.is_global
+    return layer.spans_grid if kind == GLOBAL else layer.placement.kind == kind
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _versus(header: str, text: Callable[[VsGlobal], str], note: str) -> Column:
     """A comparison of a windowed layer with the same layer made global."""
     return Column(
         header,
-        lambda run: "" if run[0].attention == "global" else text(run[0].vs_global),
+        lambda run: text(run[0].vs_global) if run[0].attention == "window" else "",
         note=note,
     )
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
+from ..encoder.placement import Kind
 from ..figures import IN_MEMORY, names, of, with_keys
 from ..records import dataclass
 from ..verdicts import CrossCheck
@@ -85,12 +86,12 @@ class PartReport:
 class LayerReport(PartReport):
     """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image.
 
-    `placement` is where it attends, in words: "global", "window 14x14", "7x7 shift 3", "4x4 windows".
+    `placement` is where it attends, in words: "global", "channels", "window 14x14", "7x7 shift 3", "4x4 windows".
     """
 
     index: int
     stage: int
-    attention: Literal["window", "global"]
+    attention: Kind
     placement: str
     window_size: Pair
     shift_size: Pair = (0, 0)

@@ -5,9 +5,8 @@ Facts of structure alone, of which tokens can reach which; they say nothing of a
 
 from __future__ import annotations
 
-from typing import Literal
-
 from ..encoder.keys import Pair
+from ..encoder.placement import Kind
 from ..records import dataclass
 
 
@@ -38,7 +37,7 @@ class LayerFlow:
     name: str
     index: int
     stage: int
-    attention: Literal["window", "global"]
+    attention: Kind
     mixes_all: bool
     grid: Pair
     smallest: int

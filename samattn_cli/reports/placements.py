@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..encoder.model import EncoderConfig
+from ..encoder.placement import Kind
 from ..figures import always, names, with_keys
 from ..records import dataclass
 from ..version import __version__
@@ -32,7 +33,7 @@ class LayerCost:
     """
 
     index: int
-    attention: Literal["window", "global"]
+    attention: Kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -217,7 +217,7 @@ def _rests(config: EncoderConfig) -> Iterator[Integer]:
     """The remainders of each grid by the window of its layer, and by the stride of its transition."""
     for part in config.plan:
         if isinstance(part, LayerConfig):
-            if not part.is_global:
+            if part.is_windowed:
                 yield from (side % window for side, window in zip(part.grid, part.windows.size, strict=True))
         elif part.slot == "transitions":
             for sliding in TRANSITIONS[part.word].slides or ():

@@ -225,7 +225,7 @@ def _range_of_gains(layers: Sequence[LayerReport]) -> str:
 def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons) -> Iterator[Finding]:
     windowed = comparison.vs_all_window
     at = next((layer for layer in layers if totals.peak_at.startswith(f"{layer.name}.")), None)
-    if windowed is None or at is None or at.attention == "window":
+    if windowed is None or at is None or at.attention != "global":
         return
     as_all_global = abs(comparison.vs_all_global.peak_bytes_saving) < WORTH_SAVING
     if as_all_global and windowed.peak_bytes_saving < -WORTH_SAVING:

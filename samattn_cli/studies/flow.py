@@ -139,9 +139,10 @@ def _after_layer(layer: LayerConfig, seen: Fields) -> Fields:
             "no-receptive-fields",
             f"the receptive fields of {layer.name} are not the same for every image: {reason}",
         )
-    slides = (Sliding(layer.q_stride, layer.q_stride), *(block.residual if layer.has_residual_block else ()))
+    residual = block.residual if layer.has_residual_block else ()
+    slides = (Sliding(layer.q_stride, layer.q_stride), *block.after, *residual)
     rows, columns = (
-        _slid(_mixed(axis, windows), slides)
+        _slid(_mixed(_slid(axis, block.before), windows), slides)
         for axis, windows in zip((seen.rows, seen.columns), _windows(layer), strict=True)
     )
     return Fields(rows, columns)
@@ -152,7 +153,7 @@ Windows = list[tuple[int, bool]]
 
 
 def _windows(layer: LayerConfig) -> tuple[Windows, Windows]:
-    """The windows down the grid and across it; a global layer is one window."""
+    """The windows down the grid and across it; a layer that is global, or attends over channels, is one window."""
     down, across = (
         _along(whole, side, side * often + rest, shift)
         for whole, shift, (side, often, rest) in zip(layer.grid, layer.shift_size, layer.windows, strict=True)
@@ -186,7 +187,7 @@ def _slid(seen: Axis, slides: tuple[Sliding, ...]) -> Axis:
 
 
 def _mixes_all(layer: LayerConfig) -> bool:
-    return all(len(set(windows)) == 1 for windows in _windows(layer))
+    return not layer.over_channels and all(len(set(windows)) == 1 for windows in _windows(layer))
 
 
 def _layer_flow(layer: LayerConfig, seen: Fields, tokens: int) -> LayerFlow:
@@ -197,7 +198,7 @@ def _layer_flow(layer: LayerConfig, seen: Fields, tokens: int) -> LayerFlow:
         name=layer.name,
         index=layer.index,
         stage=layer.stage_index,
-        attention="global" if layer.is_global else "window",
+        attention=layer.placement.kind,
         mixes_all=_mixes_all(layer),
         grid=(len(heights), len(widths)),
         smallest=smallest,

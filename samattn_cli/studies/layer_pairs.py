@@ -23,9 +23,9 @@ def _cost(layer: LayerConfig) -> LayerConfig:
 
 LIKENESSES: tuple[Callable[[LayerConfig], Any], ...] = (
     _cost,
-    lambda layer: (layer.stage_index, layer.is_global),
+    lambda layer: (layer.stage_index, layer.placement.kind),
 )
-"""Layers are similar if they cost the same; failing that, if they have the same stage and both are global or not."""
+"""Layers are similar if they cost the same; failing that, if they have the same stage and kind of placement."""
 
 
 def pairs(before: Sequence[Piece], after: Sequence[Piece]) -> list[Matched]:

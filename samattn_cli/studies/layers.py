@@ -170,7 +170,7 @@ PART: dict[str, Callable[[At], Any]] = {
 LAYER: dict[str, Callable[[At], Any]] = PART | {
     "index": lambda at: at.layer.index,
     "stage": lambda at: at.layer.stage_index,
-    "attention": lambda at: "global" if at.layer.is_global else "window",
+    "attention": lambda at: at.layer.placement.kind,
     "placement": lambda at: at.layer.attends,
     "window_size": lambda at: at.layer.window_size,
     "shift_size": lambda at: at.layer.shift_size,

@@ -217,7 +217,7 @@ def _figures(config: EncoderConfig, metrics: Sequence[str], device: Device | Non
 
 
 def _in_windows(passes: Passes) -> Iterator[LayerConfig]:
-    return (layer for layer in passes.config.layers if not layer.is_global)
+    return (layer for layer in passes.config.layers if layer.is_windowed)
 
 
 def _formula(formula: Integer) -> Figure:

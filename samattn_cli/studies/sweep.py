@@ -207,7 +207,7 @@ def _at_grid(
     hypothetical: bool = False,
 ) -> dict[str, Any]:
     """Figures at the points of a grid; an encoder without windows is computed once for all window sizes."""
-    windowed = any(not layer.is_global for layer in config.layers)
+    windowed = any(layer.is_windowed for layer in config.layers)
     used = grid if windowed else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
     points = _points_of(config, used)
     of_passes = [metric for metric in metrics if metric not in IN_MEMORY]

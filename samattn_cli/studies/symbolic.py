@@ -140,7 +140,7 @@ def _of_layer(layer: LayerConfig) -> dict[str, int]:
     values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
     values |= {"M": stage.mlp_dim, "A": stage.adapter_dim}
     values |= _of_cut(layer.cut, layer.grid)
-    if not layer.is_global:
+    if layer.is_windowed:
         values |= _of_windows(layer)
     _without_grid(values)
     return values if layer.in_dim == stage.embed_dim else values | {"D": layer.in_dim}
@@ -185,7 +185,7 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     width, heads = names["h"] * names["d"], names["h"]
     where = layer.placement
     counts = _counts(names)
-    if not layer.is_global:
+    if layer.is_windowed:
         where = replace(where, count=counts) if counts else replace(where, size=_window(names))
     keys = {field.name: getattr(layer.stage, field.name) for field in fields(layer.stage)}
     made = keys | {"embed_dim": width, "num_heads": heads}

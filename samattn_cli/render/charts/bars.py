@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from ...encoder.placement import Kind
 from . import scales
 from .strip import Cost
 from .theme import GLOBAL, WINDOWED, Spec, picture
@@ -21,7 +22,7 @@ class Bar:
     """A layer: its name, how it attends, and its figures, one for each cost."""
 
     name: str
-    attention: Literal["window", "global"]
+    attention: Kind
     figures: tuple[float, ...]
 
 

@@ -22,8 +22,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any
 
+from ...encoder.placement import Kind
 from ...units import format_percent
 from . import scales
 from .scales import Unit
@@ -50,7 +51,7 @@ UNSEEN = "#d3e2ec"
 class Cell:
     """A layer: how it attends, and the share of the image that its output tokens have seen (1: the whole)."""
 
-    attention: Literal["window", "global"]
+    attention: Kind
     seen: float
     note: str = ""
 

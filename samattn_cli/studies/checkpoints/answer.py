@@ -119,8 +119,9 @@ def words_of(blocks: Sequence[int], layers: Sequence[LayerConfig]) -> str:
     if len(blocks) == len(layers):
         return f"all {len(layers)}"
     kinds = {
-        "windowed": [b for b in blocks if not layers[b].is_global],
+        "windowed": [b for b in blocks if layers[b].is_windowed],
         "global": [b for b in blocks if layers[b].is_global],
+        "over channels": [b for b in blocks if layers[b].over_channels],
     }
     return " and ".join(f"{_listed(numbers)} ({kind})" for kind, numbers in kinds.items() if numbers)
 

@@ -145,7 +145,7 @@ def _sizes(config: EncoderConfig, base: int, cuda: Cuda) -> Iterator[Polynomial]
 
 def _requests(config: EncoderConfig, cuda: Cuda) -> dict[tuple[object, ...], int]:
     """The size of the first request of each operation, of those that take all patches."""
-    windowed = {layer.name for layer in config.layers if not layer.is_global}
+    windowed = {layer.name for layer in config.layers if layer.is_windowed}
     run = run_of(config, cuda)
     found: dict[tuple[object, ...], int] = {}
     for asked in run.asked(run.notes):

@@ -39,7 +39,7 @@ def windowed(config: EncoderConfig) -> list[int]:
     Raises:
         UsageError: if there are none.
     """
-    having = [layer.index for layer in placed(config, ()).layers if not layer.is_global]
+    having = [layer.index for layer in placed(config, ()).layers if layer.is_windowed]
     if not having:
         takes = any(BLOCKS[stage.block].windows for stage in config.stages)
         what = "set a window_size" if takes else "use blocks that take a window_size, such as vit or vitdet"
@@ -66,7 +66,7 @@ def shifted(config: EncoderConfig) -> EncoderConfig:
     """
     unnamed = placed(config, ())
     for layer in unnamed.layers:
-        if not layer.is_global and "shift_size" not in BLOCKS[layer.stage.block].keys:
+        if layer.is_windowed and "shift_size" not in BLOCKS[layer.stage.block].keys:
             raise UsageError("shift-not-supported", f"{layer.stage.block} blocks do not support shift_size")
     grids = {layer.stage_index: layer.grid for layer in unnamed.layers}
     stages = (_shifted(stage, grids[number]) for number, stage in enumerate(unnamed.stages))

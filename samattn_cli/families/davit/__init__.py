@@ -1,0 +1,1 @@
+"""DaViT, and Florence-2's vision encoder, which is one."""
