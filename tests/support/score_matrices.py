@@ -12,8 +12,10 @@ from samattn_cli.tape.encoder import ForwardPass
 def score_elements(layer: LayerConfig) -> int:
     """Numbers in the score matrices of one head of one image: queries by keys, over all windows, padding included.
 
-    Where a block attends over the slices of volumes too, each of its tokens has a row for those as well.
+    A layer that attends over channels has a row and a column for each channel of a head. Where a block attends over the slices of volumes too, each of its tokens has a row for those as well.
     """
+    if layer.over_channels:
+        return (layer.stage.embed_dim // layer.stage.num_heads) ** 2
     rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
     over_grid = sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))
     return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices

@@ -37,19 +37,7 @@ def block_of_image(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, ro
     """Position, attention, shortcut; position, MLP, shortcut: (B, C, H, W) -> (B, T, C)."""
     shape = x.shape
     x = tokens_of(with_positions(tape, "cpe1", x))
-    shortcut, normed = x, tape.layer_norm("norm1", x)
-    if layer.over_channels:
-        with tape.module("attn"):
-            y = channel_attention(tape, normed, layer, roles)
-        tape.free(normed)
-        x = tape.add("add_attn", shortcut, y)
-        tape.free(shortcut)
-        until_end = (y,)
-    else:
-        y, until_end = attend(tape, normed, layer, kernel)
-        x = tape.add("add_attn", shortcut, y)
-        free_unless_shared(tape, y, until_end)
-        until_end = (*until_end, shortcut)
+    x, *until_end = attended(tape, x, layer, kernel, roles)
     before, x = x, tokens_of(with_positions(tape, "cpe2", x.transpose(1, 2).view(*shape)))
     tape.free(before)
     normed = tape.layer_norm("norm2", x)
@@ -58,6 +46,24 @@ def block_of_image(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, ro
     out = tape.add("add_mlp", x, y)
     tape.free(x, y, *until_end)
     return out
+
+
+def attended(
+    tape: Tape, shortcut: Tensor, layer: LayerConfig, kernel: str, roles: Roles
+) -> tuple[Tensor, ...]:
+    """The first half of a block: (B, T, C) -> the same, then what it holds until its end."""
+    normed = tape.layer_norm("norm1", shortcut)
+    if not layer.over_channels:
+        y, held = attend(tape, normed, layer, kernel)
+        out = tape.add("add_attn", shortcut, y)
+        free_unless_shared(tape, y, held)
+        return out, *held, shortcut
+    with tape.module("attn"):
+        y = channel_attention(tape, normed, layer, roles)
+    tape.free(normed)
+    out = tape.add("add_attn", shortcut, y)
+    tape.free(shortcut)
+    return out, y
 
 
 def tokens_of(x: Tensor) -> Tensor:
@@ -96,19 +102,21 @@ def window_attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> 
     M, N, C = x.shape
     qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
     q, k, v = heads_of(qkv, layer).unbind()
-    if kernel == "sdpa":
-        values, kept = attention_kernel(tape, "sdpa", q, k, v), ()
-    else:
-        scaled = tape.scale("scale", q)
-        scores = tape.scores(scaled, k)  # (M, h, N, N)
-        probabilities = tape.softmax("softmax", scores)
-        tape.free(scores)
-        values, kept = tape.matmul("values", probabilities, v), (scaled, probabilities)
+    values, *kept = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
     y = tape.reshape("merge_heads", values.transpose(1, 2), M, N, C)
     tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
     tape.free(y, *kept, qkv)
     return out
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Attention that makes the score matrix: (M, h, N, d), and what is held until its end."""
+    scaled = tape.scale("scale", q)
+    scores = tape.scores(scaled, k)  # (M, h, N, N)
+    probabilities = tape.softmax("softmax", scores)
+    tape.free(scores)
+    return tape.matmul("values", probabilities, v), scaled, probabilities
 
 
 def channel_attention(tape: Tape, x: Tensor, layer: LayerConfig, roles: Roles) -> Tensor:

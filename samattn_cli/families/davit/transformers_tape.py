@@ -100,18 +100,20 @@ def channel_attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) ->
 
 def attention(tape: Tape, q: Tensor, k: Tensor, v: Tensor, kernel: str) -> tuple[Tensor, ...]:
     """Heads side by side, by a copy: (B, h, N, d) three times -> (B, N, h, d), and eager probabilities, which a name holds."""
-    if kernel == "sdpa":
-        values, kept = attention_kernel(tape, "sdpa", q, k, v), ()
-    else:
-        products = tape.scores(q, k, call="torch.matmul")
-        scores = tape.scale("scale", products)
-        tape.free(products)
-        probabilities = tape.softmax("softmax", scores)
-        tape.free(scores)
-        values, kept = tape.matmul("values", probabilities, v, call="torch.matmul"), (probabilities,)
+    values, *kept = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
     out = tape.contiguous("merge", values.transpose(1, 2))
     tape.free(values, keep=out)
     return out, *kept
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Attention that makes the score matrix, and its probabilities: (B, h, N, d)."""
+    products = tape.scores(q, k, call="torch.matmul")
+    scores = tape.scale("scale", products)
+    tape.free(products)
+    probabilities = tape.softmax("softmax", scores)
+    tape.free(scores)
+    return tape.matmul("values", probabilities, v, call="torch.matmul"), probabilities
 
 
 def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:

@@ -100,7 +100,7 @@ def blocks_of(config: EncoderConfig) -> Iterator[tuple[int, int, int]]:
 
 def held_by_layers(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
     """A layer of transformers is two blocks; its caller holds what enters the first until the second has run."""
-    held = {}
+    held: dict[str, tuple[str, ...]] = {}
     for number, position, index in blocks_of(config):
         if is_channel(position):
             starts = f"transitions.{number}" if number else "patch_embed"
