@@ -3,8 +3,8 @@
 - A linear layer whose input is not contiguous adds its bias in place. Under a dispatch mode ATen would add it out of
   place (Linear.cpp, isTensorSubclassLike), which makes one tensor more.
 - Layer norm returns contiguous strides. On meta the strides of dimensions of size 1 differ, and then a product with
-  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold), and a convolution does not
-  take it for channels-last. A view corrects them.
+  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view corrects them;
+  those that layer norm returns are corrected in `meta`, for a convolution that would not take them for channels-last.
 - scaled_dot_product_attention runs flash attention if its inputs allow it. Otherwise it runs the memory-efficient kernel,
   after padding the mask to its alignment. On meta ATen would run the unfused product. Sources: attention.cpp
   (preprocess_mask) and sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left
@@ -73,8 +73,6 @@ class AsOnCuda(TorchFunctionMode):
             return F.linear(*args[:2]).add_(args[2])
         if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
-        if func is F.layer_norm and args[0].is_contiguous():
-            args = (args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             gets_batch = args[0].dim() == FUSED_DIMS - 1 and self.version >= UNBATCHED_SINCE
             return _attention(*args, **kwargs, is_fused=args[0].dim() == FUSED_DIMS or gets_batch)
