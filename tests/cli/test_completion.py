@@ -11,6 +11,7 @@ from samattn_cli.encoder.keys import choices_of
 from samattn_cli.encoder.model import RunConfig
 from samattn_cli.encoder.presets import devices, presets
 from tests.support.running import ROOT, environment
+from tests.support.sampling import sampled
 
 DTYPES = choices_of(RunConfig.__dataclass_fields__["dtype"])
 
@@ -31,13 +32,16 @@ def asked_by_bash(
 
 @pytest.mark.parametrize(
     ("words", "completed"),
-    [
-        (("analyze", "sam_vit_"), [name for name in presets() if name.startswith("sam_vit_")]),
-        (("analyze", "vit_b", "--device", "a100"), ["a100_40", "a100_80"]),
-        (("sweep", "vit_b", "--dtypes", "float32,b"), ["float32,bfloat16"]),
-        (("analyze", "vit_b", "--set", "global_"), ["global_attn_indexes="]),
-        (("check", "--format", "g"), ["github", "gitlab"]),
-    ],
+    sampled(
+        [
+            (("analyze", "sam_vit_"), [name for name in presets() if name.startswith("sam_vit_")]),
+            (("analyze", "vit_b", "--device", "a100"), ["a100_40", "a100_80"]),
+            (("sweep", "vit_b", "--dtypes", "float32,b"), ["float32,bfloat16"]),
+            (("analyze", "vit_b", "--set", "global_"), ["global_attn_indexes="]),
+            (("check", "--format", "g"), ["github", "gitlab"]),
+        ],
+        3,
+    ),
 )
 def test_a_shell_completes(words: tuple[str, ...], completed: list[str]) -> None:
     assert sorted(asked_by_bash(*words)) == sorted(completed)

@@ -1,6 +1,7 @@
 """README and the pages that it leads to: commands run and print what is shown, links lead somewhere, tables are today's."""
 
 import posixpath
+import runpy
 import shlex
 import subprocess
 import sys
@@ -48,13 +49,16 @@ def folder(tmp_path: Path) -> Path:
 SLOW = (
     "samattn fit sam_vit_h --device rtx_4090 --vary resolution",
     "samattn fit sam_vit_b --memory 8GiB --no-padding --mode inference",
+    "samattn analyze examples/families/talking_heads.yaml --family examples/families/talking_heads.py --no-verify",
+    "samattn verify sam_vit_b --family examples/families/linear_neck.py --set neck=linear",
+    "samattn compare-placements sam_vit_h --search 4 --by training_memory --device h100",
     "samattn sweep sam_vit_b sam_vit_l --resolutions 512:2048:128 -o sweep.csv -o sweep.html",
     "samattn verify sam_vit_b swin_t --image-size 448",
     "samattn plan vitdet_h --gpus 64 --device a100_40 --global-batch 64 --autocast float16 --attention eager",
     "samattn plan sam2_hiera_b_plus --gpus 8 --device a100_80 --global-batch 64 --autocast bfloat16 --batch-size 8",
     "samattn plan sam_vit_b --gpus 8 --devices l40s,h100 --global-batch 16 --attention sdpa --price l40s=1.2 --price h100=2.9",
 )
-"""The first commands of blocks that take two seconds or more: they run each week. README has none of them."""
+"""The first commands of blocks that take a second and a half or more: they run each week. README has none of them."""
 
 
 def cases() -> list[Any]:
@@ -239,15 +243,19 @@ def test_the_example_script_runs() -> None:
     assert lines[0].startswith("window  8:")
 
 
-def test_the_example_of_global_layers_says_what_fits_and_what_placements_see() -> None:
-    script = [sys.executable, str(ROOT / "examples" / "global_layers.py"), "sam_vit_b"]
-    result = subprocess.run(script, capture_output=True, text=True, env=environment(), check=True)
-    lines = result.stdout.splitlines()
+def printed_by(script: str, monkeypatch: Any, capsys: Any, *arguments: str) -> str:
+    """What a script of `examples` prints, in this process."""
+    path = str(ROOT / "examples" / script)
+    monkeypatch.setattr(sys, "argv", [path, *arguments])
+    runpy.run_path(path, run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_the_example_of_global_layers_says_what_fits_and_what_placements_see(monkeypatch, capsys) -> None:
+    lines = printed_by("global_layers.py", monkeypatch, capsys, "sam_vit_b").splitlines()
     assert lines[:3] == ["eager: 12 of 12", "sdpa: 12 of 12", "fused: 12 of 12"]
     assert lines[4] == "first:4: 7.15 GiB in training, layer 0 is the first to see all"
 
 
-def test_the_table_of_peaks_is_what_its_script_prints():
-    script = [sys.executable, str(ROOT / "examples" / "peaks.py")]
-    result = subprocess.run(script, capture_output=True, text=True, env=environment(), check=True)
-    assert result.stdout in text_of(MEMORY)
+def test_the_table_of_peaks_is_what_its_script_prints(monkeypatch, capsys):
+    assert printed_by("peaks.py", monkeypatch, capsys) in text_of(MEMORY)

@@ -135,6 +135,7 @@ def test_its_peak_is_worked_out_by_hand(folder):
     assert report["totals"]["peak_at"] == "blocks.1.attn.softmax"
 
 
+@pytest.mark.exhaustive
 def test_in_processes_of_its_own_as_a_user_starts_it(folder):
     """The other tests fork: here Python starts twice, and finds the module in the working folder."""
     command = [*SAMATTN, "trace", "mine:Fused", *IMAGE, "--arg", "depth=1", "--dtype", "float16"]

@@ -41,7 +41,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("preset", "attention", "changes"), sampled(RUNS, 4), ids=str)
+@pytest.mark.parametrize(("preset", "attention", "changes"), sampled(RUNS, 8), ids=str)
 def test_the_parts_of_a_model_with_a_checkpoint_of_each_stage_are_derived_to_the_last_byte(
     preset, attention, changes
 ):

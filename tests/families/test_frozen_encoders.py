@@ -165,13 +165,13 @@ BY_NAME = [
     ("sam_vit_b", "pos_embed", ["run.attention=sdpa", "run.accumulate=2"]),
     ("swin_t", "transitions,norm", ["run.autocast=float16", "run.checkpointing=true"]),
     ("sam2_hiera_t", "blocks.11", []),  # two of the neck's outputs have no gradient
-    ("sam2_hiera_t", "neck,blocks.8-11", ["implementation=transformers", "run.attention=sdpa"]),
-    ("vitdet_b_fpn", "neck,blocks.10-11", ["run.checkpointing=true"]),
     ("mae_b_pretrain", "pos_embed,neck", []),
-    ("sam_vit_b_lora", "blocks.3", []),  # with its terms of low rank; those of other blocks are frozen
 ]
 """Presets, the parts of them that train, and how they run."""
 BY_NAME_EACH_WEEK = [
+    ("sam2_hiera_t", "neck,blocks.8-11", ["implementation=transformers", "run.attention=sdpa"]),
+    ("vitdet_b_fpn", "neck,blocks.10-11", ["run.checkpointing=true"]),
+    ("sam_vit_b_lora", "blocks.3", []),  # with its terms of low rank; those of other blocks are frozen
     ("sam_vit_b", "neck", []),
     ("sam_vit_b", "patch_embed,blocks.3", ["run.autocast=bfloat16"]),
     ("swin_t", "blocks.4-7", []),

@@ -19,6 +19,7 @@ from samattn_cli.encoder.outside import add_again, add_installed, origins
 from samattn_cli.encoder.registry import BLOCKS, code_for, homes, set_homes
 from samattn_cli.errors import ConfigError, FamilyError
 from samattn_cli.files.schema import config_schema
+from samattn_cli.studies import child
 from samattn_cli.studies.child import ask_outcome
 from samattn_cli.studies.explain import explain
 from samattn_cli.tape.encoder import forward
@@ -251,11 +252,11 @@ def test_an_error_in_a_module_is_a_reason_of_the_crosscheck_with_its_line(tmp_pa
     "words",
     [
         ("analyze", "--verify"),
-        ("verify",),
+        pytest.param(("verify",), marks=pytest.mark.exhaustive),
         ("sweep", "--resolutions", "128,256"),
         ("compare-placements",),
         ("explain",),
-        ("fit", "--device", "t4"),
+        pytest.param(("fit", "--device", "t4"), marks=pytest.mark.exhaustive),
     ],
 )
 def test_commands_take_a_config_of_the_example(words) -> None:
@@ -277,10 +278,25 @@ def test_the_variable_names_families(tmp_path) -> None:
     assert {"mine", "talking_vit"} <= BLOCKS.keys()
 
 
+@pytest.mark.exhaustive
 def test_a_measuring_process_has_the_families() -> None:
     add_family(TALKING)
     config = load_config(CONFIG, ["image_size=64", "depth=1", "global_attn_indexes=none"])
     assert ask_outcome(config, "cpu", repeats=1).status == "measured"
+
+
+def test_a_measuring_process_is_told_the_families(monkeypatch) -> None:
+    """It adds them again, as `add_again` is shown to do above; a process of its own runs each week."""
+    asked: list[dict[str, Any]] = []
+
+    def run_child(request: dict[str, Any], _: object) -> subprocess.CompletedProcess[str]:
+        asked.append(json.loads(json.dumps(request)))
+        return subprocess.CompletedProcess([], 1, "", "")
+
+    monkeypatch.setattr(child, "run_child", run_child)
+    add_family(TALKING)
+    child.ask_outcome(load_config(CONFIG), "cpu")
+    assert [request["families"] for request in asked] == [[["path", str(TALKING)]]]
 
 
 def test_check_judges_a_config_of_the_example_against_its_base(tmp_path) -> None:
@@ -325,16 +341,27 @@ def installed(folder: Path, value: str, name: str = "talking") -> dict[str, str]
     return {"PYTHONPATH": str(folder)}
 
 
-def test_an_installed_package_offers_its_family(tmp_path) -> None:
+@pytest.fixture
+def lab(tmp_path: Path) -> dict[str, str]:
+    """Variables of an environment in which a family is installed; `e.yaml` uses it."""
     package(tmp_path / "site")
-    variables = installed(tmp_path / "site", "my_lab")
     written(tmp_path, {"e.yaml": json.dumps(MINE)})
-    verified = samattn("verify", "e.yaml", cwd=tmp_path, **variables)
+    return installed(tmp_path / "site", "my_lab")
+
+
+@pytest.mark.exhaustive
+def test_an_installed_package_is_verified_and_its_words_are_in_the_schema(tmp_path, lab) -> None:
+    verified = samattn("verify", "e.yaml", cwd=tmp_path, **lab)
     assert verified.returncode == 0, verified.stderr
     assert "exact" in verified.stdout
-    schema = samattn("schema", cwd=tmp_path, **variables)
+    schema = samattn("schema", cwd=tmp_path, **lab)
     assert "mine: Mine." in schema.stdout
-    twice = samattn("analyze", "e.yaml", "--family", "site/my_lab", "--no-verify", cwd=tmp_path, **variables)
+
+
+def test_an_installed_package_offers_its_family(tmp_path, lab) -> None:
+    analyzed = samattn("analyze", "e.yaml", "--no-verify", cwd=tmp_path, **lab)
+    assert analyzed.returncode == 0, analyzed.stderr
+    twice = samattn("analyze", "e.yaml", "--family", "site/my_lab", "--no-verify", cwd=tmp_path, **lab)
     assert twice.returncode == 0, twice.stderr
 
 

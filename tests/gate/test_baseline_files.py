@@ -26,6 +26,7 @@ PARAMS = 75_424
 """Of the small encoder: see test_baseline."""
 
 
+@pytest.mark.exhaustive
 def test_three_megabytes_are_read_at_the_base_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     configs = ("encoders/a.yaml", *(f"encoders/gone{number:05}.yaml" for number in range(22_000)))

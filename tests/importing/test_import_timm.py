@@ -309,6 +309,7 @@ def test_a_timm_that_cannot_be_imported_is_named(source, tmp_path, monkeypatch):
     assert all(part in str(caught.value) for part in BROKEN[source])
 
 
+@pytest.mark.exhaustive
 def test_a_torchvision_of_another_torch_is_not_a_bug_of_samattn(tmp_path):
     """As users see it: importing torchvision fails because its operators are missing."""
     folder = broken_timm(next(iter(BROKEN)), tmp_path)

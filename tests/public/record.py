@@ -31,7 +31,7 @@ class Record:
     Attributes:
         name: of the record, in the names of tests.
         blocks: the words for blocks that the record is about.
-        presets: the smallest of each shape that the family has; `count` gives parameters and FLOPs of the public encoder
+        presets: the smallest of each shape that the family has, if it is counted at once; `count` gives parameters and FLOPs of the public encoder
             of each.
         larger: presets that are counted each week. Other sizes stand in the table of tests/README.md, which `python -m tests.refresh` counts anew.
         small: a small encoder that runs on a CPU in no time. All `Changes` are changes to it.

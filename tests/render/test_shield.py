@@ -20,6 +20,7 @@ from samattn_cli.render.options import Options
 from samattn_cli.render.shield import OF_FORMAT, STYLE, printed, visible
 from samattn_cli.reports.text import to_json
 from tests.support.running import SAMATTN, environment, samattn
+from tests.support.sampling import sampled
 from tests.support.thresholds_files import SMALL
 
 ACTIONS = {"GITHUB_ACTIONS": "true"}
@@ -59,8 +60,12 @@ def test_no_format_of_a_check_commands_github(name: str, monkeypatch, capsys) ->
         assert f"{MASK}\n{GROUP}\n\\x1b[31mred" in (failure.text or "")
 
 
-@pytest.mark.parametrize("name", ["csv", "junit"])
-@pytest.mark.parametrize("option", ["-f{}", "-o{}=/dev/stdout"])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    sampled(
+        [("csv", "-f{}"), ("csv", "-o{}=/dev/stdout"), ("junit", "-f{}"), ("junit", "-o{}=/dev/stdout")], 3
+    ),
+)
 def test_names_in_a_check_are_not_commands(tmp_path: Path, name: str, option: str) -> None:
     (tmp_path / "::error::x.yaml").write_text(SMALL, "utf-8")
     (tmp_path / "samattn.yaml").write_text(THRESHOLDS, "utf-8")

@@ -28,7 +28,7 @@ GENERATED = settings(
 )
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(COUNT, id="many", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [2, pytest.param(COUNT, id="many", marks=pytest.mark.exhaustive)])
 def test_any_encoder_is_what_the_real_stack_is(examples: int) -> None:
     @settings(parent=GENERATED, max_examples=examples)
     @given(config=any_encoder(), every_layer=st.booleans())

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,29 +10,13 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samattn_cli.stack.autocast import AutocastOnCuda, as_product
-from tests.support.running import PATIENCE_S, ROOT, environment
+from tests.support.autocast_types import types_by_torch, types_by_us
 
 
-@pytest.fixture(scope="module")
-def types():
-    """Of each low type, of torch and of us: the type of each operation's result."""
-    run = subprocess.run(
-        [sys.executable, str(Path(__file__).parent.parent / "support" / "autocast_types.py")],
-        cwd=ROOT,
-        env=environment(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
-
-
-@pytest.mark.parametrize("low", ["torch.bfloat16", "torch.float16"])
-def test_each_operation_of_the_encoders_has_the_type_that_torch_gives_it_on_cuda(types, low):
-    theirs, ours = types[low]["torch"], types[low]["ours"]
-    assert ours == theirs
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_each_operation_of_the_encoders_has_the_type_that_torch_gives_it_on_cuda(dtype):
+    theirs, low = types_by_torch(dtype), str(dtype)
+    assert types_by_us(dtype) == theirs
     assert set(theirs.values()) == {low, "torch.float32"}  # all of them could be run
     for operation in ("linear", "conv2d", "scaled_dot_product_attention"):
         assert theirs[f"{operation} of full"] == low

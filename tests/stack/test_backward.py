@@ -85,7 +85,7 @@ def square_encoders(draw) -> EncoderConfig:
     )
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(50, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [4, pytest.param(50, marks=pytest.mark.exhaustive)])
 def test_backward_of_any_small_encoder_of_theirs_is_derived_to_the_last_byte(examples):
     settings(max_examples=examples, deadline=None, derandomize=True)(
         given(config=square_encoders())(assert_backward_is_theirs)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from samattn_cli import load_config
+from samattn_cli.cli.app import app
 from samattn_cli.encoder.hash import config_hash
-from samattn_cli.reports.recording import read_recording
+from samattn_cli.reports.recording import Outcome, read_recording
 from samattn_cli.reports.text import from_json, to_json
+from samattn_cli.studies import measure as study
 from samattn_cli.studies.machine import available_bytes
 from tests.support.running import PATIENCE_S, SAMATTN, environment, samattn
 
@@ -119,6 +122,7 @@ def gone(group: int) -> bool:
     return False
 
 
+@pytest.mark.exhaustive
 def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(folder):
     sizes = ["--resolutions", "32,36,40", "-o", "interrupted.json", "--repeats", "2"]
     command = [*SAMATTN, "measure", "tiny.yaml", "--device", "cpu", *sizes]
@@ -137,6 +141,29 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(folder):
     assert said == [f"samattn: {wanted}\n"]
     assert gone(process.pid)
     assert len(read_recording(folder / "interrupted.json").cases) == 1
+
+
+def test_an_interrupt_of_the_second_case_keeps_the_first(recorded, tmp_path, monkeypatch):
+    """As above, without processes: measuring is left out."""
+    before = read_recording(recorded[-1])
+    first = Outcome(status="measured", measured=before.cases[0].measured)
+    outcomes = iter([first])
+
+    def ask_outcome(*_):
+        for outcome in outcomes:
+            return outcome
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "ask_fingerprint", lambda *_: before.fingerprint)
+    monkeypatch.setattr(study, "ask_outcome", ask_outcome)
+    (tmp_path / "tiny.yaml").write_text(json.dumps(TINY), "utf-8")
+    command = ["measure", "tiny.yaml", "--device", "cpu", "--resolutions", "32,36,40", "-o", "kept.json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 130
+    wanted = "interrupted; 1 of 3 cases finished and kept in kept.json; run the same command to continue"
+    assert result.stderr.splitlines()[-1] == f"samattn: {wanted}"
+    assert [case.measured for case in read_recording(tmp_path / "kept.json").cases] == [first.measured]
 
 
 @pytest.mark.skipif((available_bytes() or 0) < 2 << 30, reason="needs memory to be refused")

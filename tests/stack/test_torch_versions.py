@@ -33,6 +33,7 @@ TINY = {
 # -- fvcore's import -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_the_import_of_fvcore_warns_nobody():
     small = ["--image-size", "64", "--set", "depth=1", "--set", "global_attn_indexes=none"]
     command = [SAMATTN[0], "-W", "error", *SAMATTN[1:], "analyze", "sam_vit_b", "--full", *small]

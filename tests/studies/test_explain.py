@@ -39,7 +39,7 @@ def number_of(formula: str, values: dict[str, int]) -> int:
     return eval(formula, FUNCTIONS | names)
 
 
-@pytest.mark.parametrize("name", sampled(ONE_OF_EACH_SHAPE, 2))
+@pytest.mark.parametrize("name", sampled(ONE_OF_EACH_SHAPE, 3))
 def test_the_formula_of_every_operation_gives_the_figure_of_the_report(name):
     config = load_config(name)
     reported = {

@@ -67,7 +67,7 @@ NEAR = [
 ]
 
 
-@pytest.mark.parametrize(("name", "mode", "size"), sampled(NEAR, 3))
+@pytest.mark.parametrize(("name", "mode", "size"), sampled(NEAR, 6))
 def test_a_sweep_says_what_an_analysis_says_around_the_edge(name, mode, size) -> None:
     """Of batches of 1 to 5, memory is made to end near what the third takes: live, allocated, and reserved."""
     mode, _, kernel = mode.partition(" --attention ")

@@ -1,12 +1,10 @@
-"""Prints, as JSON, the type of the result of each operation under autocast: torch's own for CUDA beside ours on meta.
+"""The type of the result of each operation under autocast: torch's own for CUDA, and ours on meta.
 
-A process of its own: FakeTensorMode imports torch's compiler, and autocast is state of the process. Fake tensors must
-not require gradients here: a build without CUDA aborts on them.
+Fake tensors must not require gradients here: a build without CUDA aborts on them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import torch
@@ -118,13 +116,16 @@ def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
 
 def types_by_torch(low: torch.dtype) -> dict[str, str]:
     """On tensors that say they are on a CUDA device, under its own autocast."""
-    result = {}
+    result, before = {}, torch.get_autocast_dtype("cuda")
     with FakeTensorMode() as mode, torch.no_grad():
         torch.set_autocast_enabled("cuda", True)
         torch.set_autocast_dtype("cuda", low)
-        for name, run in operations(low).items():
-            result[name] = attempt(run, lambda *shape, dtype: fake(mode, *shape, dtype=dtype))
-        torch.set_autocast_enabled("cuda", False)
+        try:
+            for name, run in operations(low).items():
+                result[name] = attempt(run, lambda *shape, dtype: fake(mode, *shape, dtype=dtype))
+        finally:
+            torch.set_autocast_enabled("cuda", False)
+            torch.set_autocast_dtype("cuda", before)
     return result
 
 
@@ -146,14 +147,3 @@ def attempt(run: Callable[[Make], Tensor], make: Make) -> str:
         return str(run(make).dtype)
     except Exception as error:  # noqa: BLE001 - what cannot be run is told from every type
         return f"{type(error).__name__}: {error}"
-
-
-if __name__ == "__main__":
-    print(  # noqa: T201
-        json.dumps(
-            {
-                str(low): {"torch": types_by_torch(low), "ours": types_by_us(low)}
-                for low in (torch.bfloat16, torch.float16)
-            }
-        )
-    )

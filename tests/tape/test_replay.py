@@ -93,7 +93,7 @@ def difference(run: dict[str, Any]) -> tuple[int, int, int]:
     return 0, 0, NOT_EQUAL.get((preset, about["attention"]), (0, ""))[0]
 
 
-@pytest.mark.parametrize("run", sampled(RUNS, 2), ids=name_of)
+@pytest.mark.parametrize("run", sampled(RUNS, 4), ids=name_of)
 def test_a_run_takes_what_torch_counted_as_a_whole_and_in_each_layer_and_kinds_sum_to_it(run) -> None:
     cuda, config = cuda_of(load_device(run["device"])), config_of(run)
     assert cuda is not None
