@@ -17,6 +17,7 @@ from samattn_cli.tape.encoder import ForwardPass, forward
 from samattn_cli.tape.memory import walk
 from samattn_cli.tape.training import training_step
 from tests.support.running import ROOT, samattn
+from tests.support.sampling import examples
 
 SATELLITE = ROOT / "examples" / "satellite_13_channels.yaml"
 WIDTH = 12
@@ -72,7 +73,7 @@ def test_any_mix_is_what_the_real_stack_is(examples: int) -> None:
     agree()
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=examples(12), deadline=None, derandomize=True)
 @given(encoders())
 def test_what_some_blocks_have_costs_what_stages_of_their_own_cost(config: EncoderConfig) -> None:
     apart = replace(config, stages=tuple(stage_of_its_own(config)))

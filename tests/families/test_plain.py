@@ -11,6 +11,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.training import training_step
 from tests.public.plain import PRETRAIN
+from tests.support.sampling import examples
 
 
 def test_masking_keeps_the_patches_with_the_least_noise_and_says_where_they_were(monkeypatch):
@@ -48,7 +49,7 @@ def test_half_of_the_patches_masked_takes_the_figures_worked_out_by_hand():
     assert passed.flops == patches + 12 * (2 * N * 12 * C * C + 4 * N * N * C)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=examples(25), deadline=None, derandomize=True)
 @given(ratio=st.floats(0, 0.95), batch_size=st.integers(1, 3))
 def test_masking_spares_the_encoder_and_not_the_decoder(ratio, batch_size):
     changes = [f"mask_ratio={ratio}", f"run.batch_size={batch_size}"]

@@ -19,6 +19,7 @@ from tests.families.contract import assert_exact
 from tests.public.swin import encoder
 from tests.support.problems import messages_of
 from tests.support.running import ROOT
+from tests.support.sampling import examples
 
 SHIFTED_VIT = {
     "image_size": [44, 60],
@@ -74,7 +75,7 @@ def test_the_stage_says_by_how_much_else_swin_is_shifted_and_vit_is_not():
     assert not any(layer.is_shifted for layer in load_config(SHIFTED_VIT, ["shift_size=null"]).layers)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=examples(25), deadline=None, derandomize=True)
 @given(st.data())
 def test_shifted_windows_join_only_neighbours(data):
     """Rolled back, the tokens that a window leaves together lie within a window's length of each other, on each side."""

@@ -16,6 +16,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import backward, forward
 from tests.public.vitdet import RECORDS, counted_for
 from tests.support.problems import problems_of
+from tests.support.sampling import examples
 from tests.support.score_matrices import assert_scores_are_those_of_the_layers
 
 VITDET_B_PARAMS = 85_889_024
@@ -62,7 +63,7 @@ def test_tables_follow_the_image_where_no_size_is_given():
     assert forward(config).params == VITDET_B_PARAMS + 4 * (longer - shorter)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=examples(20), deadline=None, derandomize=True)
 @given(
     height=st.integers(16, 200),
     width=st.integers(16, 200),

@@ -21,6 +21,7 @@ from samattn_cli.importing.description import Description, ratio_of
 from samattn_cli.importing.families import hugging_face
 from samattn_cli.importing.importer import imported
 from tests.support.importing import as_json, is_preset
+from tests.support.sampling import examples
 
 
 def vit(preset: str, **keys: Any) -> PreTrainedConfig:
@@ -358,7 +359,7 @@ def test_each_stage_has_a_line_and_entries_left_out_have_a_note(tmp_path, monkey
     ]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(st.integers(1, 1 << 20), st.integers(1, 1 << 20))
 def test_the_ratio_of_an_mlp_gives_its_width_again(hidden, width):
     assert int(width * float(str(ratio_of(hidden, width)))) == hidden
@@ -428,7 +429,7 @@ PARTS = ("vision_config", "backbone_config")
 SAVED = [made(presets[0]).to_dict() for made, presets in CLASSES.items()]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
 @given(st.sampled_from(SAVED), st.integers(0, len(PARTS)), st.randoms(use_true_random=False), JUNK)
 def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk):
     entries = part = deepcopy(saved)

@@ -28,6 +28,7 @@ from samattn_cli.tape.ops import Parameter
 from samattn_cli.tape.tape import Tape
 from samattn_cli.units import rounded
 from tests.support.program_steps import STEPS, B, C, H, W
+from tests.support.sampling import examples
 
 
 class FrozenTape(Tape):
@@ -202,7 +203,9 @@ def programs(draw) -> Program:
     return replace(program, frozen=frozenset(frozen))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(60), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(program=programs())
 def test_any_chain_does_what_torch_does_whichever_of_its_weights_are_frozen(program):
     assert_same(program)

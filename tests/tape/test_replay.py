@@ -22,7 +22,7 @@ from samattn_cli.tape.module_order import in_module_order
 from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
-from tests.support.sampling import sampled
+from tests.support.sampling import examples, sampled
 from tests.tape.dry.record import PATH
 
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
@@ -166,7 +166,7 @@ def test_at_the_step_of_the_optimizer_there_is_a_gradient_of_each_weight() -> No
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(config=any_encoder())
 def test_any_encoder_takes_at_least_what_is_live_and_leaves_nothing(mode, config) -> None:
     """Live bytes are in 512s as blocks are, which are those of tensors or larger."""

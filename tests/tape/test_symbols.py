@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from samattn_cli.tape.symbols.formula import Formula, greatest
 from samattn_cli.tape.symbols.space import MixedPointsError, Space
 from samattn_cli.tape.symbols.written import Writer
+from tests.support.sampling import examples
 
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=examples(200), deadline=None, derandomize=True)
 NAMES = "abc"
 POINTS = st.lists(st.tuples(*[st.integers(1, 50)] * 3), min_size=1, max_size=5)
 OPERATIONS = [operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod]

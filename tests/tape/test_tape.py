@@ -20,8 +20,9 @@ from samattn_cli.tape.ops import Op, Recording
 from samattn_cli.tape.symbols.space import MixedPointsError, Space
 from samattn_cli.tape.tape import Tape
 from samattn_cli.tape.tensor import Tensor, dense_stride_like, view_stride
+from tests.support.sampling import examples
 
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=examples(200), deadline=None, derandomize=True)
 
 SIZES = st.sampled_from([2, 3, 4, 1, 6])
 

@@ -16,8 +16,11 @@ from samattn_cli.tape.memory import live_over, walk
 from samattn_cli.tape.training import TrainingStep, training_step
 from samattn_cli.units import rounded
 from tests.stack.test_crosscheck import encoders
+from tests.support.sampling import examples
 
-ANY = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+ANY = settings(
+    max_examples=examples(20), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 
 MOSTLY_WEIGHTS = {
     "image_size": 4,
