@@ -123,6 +123,13 @@ class StageConfig:
     embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
     depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
     num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
+    num_kv_heads: int | None = key(
+        optional(WIDTH),
+        "Heads of keys and values, each for a group of num_heads, as in EXAONE 4.5; they must divide num_heads. By default each "
+        "head has its own.",
+        example=8,
+        default=None,
+    )
     mlp_ratio: float = key(
         number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0
     )
@@ -252,6 +259,11 @@ class StageConfig:
     def mlp_dim(self) -> int:
         """Hidden width of the MLP, rounded down as in SAM's code."""
         return int(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.num_kv_heads or self.num_heads
 
     @property
     def adapter_dim(self) -> int:

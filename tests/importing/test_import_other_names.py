@@ -10,6 +10,7 @@ import transformers as tf
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.deepseek_ocr2.modeling_deepseek_ocr2 import DeepseekOcr2SamVisionEncoder
+from transformers.models.exaone4_5.modeling_exaone4_5 import Exaone4_5_VisionModel
 from transformers.models.got_ocr2.modeling_got_ocr2 import GotOcr2VisionEncoder
 from transformers.models.pp_formulanet.modeling_pp_formulanet import PPFormulaNetVisionModel
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniVisionEncoder
@@ -208,12 +209,26 @@ def test_the_encoder_two_levels_down_is_named(tmp_path):
     (tmp_path / "a.yaml").write_text(text, "utf-8")
     ours = analyze(load_config(tmp_path / "a.yaml", ["image_size=112"]), verify=False).totals
     config = tf.Qwen2_5OmniConfig(thinker_config={"vision_config": vision}).thinker_config.vision_config
+    assert (ours.params, ours.flops) == of_64_patches(Qwen2_5OmniVisionEncoder, config)
+
+
+def test_groups_of_heads_share_keys_and_values_in_exaone(tmp_path):
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "num_key_value_heads": 2,
+              "out_hidden_size": 64, "fullatt_block_indexes": [1]}  # fmt: skip
+    entries = {"model_type": "exaone4_5", "vision_config": {"model_type": "exaone4_5_vision", **vision}}
+    (tmp_path / "a.yaml").write_text(imported(str(as_json(entries, tmp_path / "config.json"))), "utf-8")
+    ours = analyze(load_config(tmp_path / "a.yaml", ["image_size=112"]), verify=False).totals
+    config = tf.Exaone4_5_Config(vision_config=vision).vision_config
+    assert (ours.params, ours.flops) == of_64_patches(Exaone4_5_VisionModel, config)
+
+
+def of_64_patches(make: Callable[[Any], nn.Module], config: Any) -> tuple[int, int]:
+    """Parameters and FLOPs of a model of one image of 8x8 patches, in one sequence."""
     config._attn_implementation = "eager"  # torch does not count the FLOPs of its attention for CPUs
-    model = Qwen2_5OmniVisionEncoder(config).eval()
+    model = make(config).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
         model(torch.zeros(64, 3 * 2 * 14 * 14), grid_thw=torch.tensor([[1, 8, 8]]))
-    assert ours.params == sum(weight.numel() for weight in model.parameters())
-    assert ours.flops == counted.get_total_flops()
+    return sum(weight.numel() for weight in model.parameters()), counted.get_total_flops()
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -225,10 +240,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "sam4": ({"model_type": "sam4_vision_model"}, "choose from"),
     "a misspelling": ({"model_type": "sam_vison_model"}, "did you mean 'sam_vision_model'?"),
     "timm": ({"architecture": "vit_base_patch16_224"}, "is timm's, of 'vit_base_patch16_224'"),
-    "grouped": (
-        {"model_type": "exaone4_5", "vision_config": {"model_type": "exaone4_5_vision"}},
-        "vision_config: samattn cannot express num_key_value_heads 8; it supports 16",
-    ),
 }  # fmt: skip
 
 

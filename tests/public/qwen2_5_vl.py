@@ -94,6 +94,12 @@ RECORDS = (
         folded={
             "bfloat16": {"run.dtype": "bfloat16"},
             "autocast": {"run.autocast": "bfloat16"},
+            "keys and values of groups, in training": {
+                "num_heads": 4,
+                "num_kv_heads": 2,
+                "run.mode": "training",
+            },
+            "keys and values of one group, sdpa": {"num_kv_heads": 1, "run.attention": "sdpa"},
             "sdpa in bfloat16, checkpointed": {
                 "run.attention": "sdpa",
                 "run.dtype": "bfloat16",
@@ -113,6 +119,7 @@ RECORDS = (
         },
         verified={"qwen2_5_vl_vision": {"image_size": [364, 476]}},
         bad={
+            "groups of several sizes": ({"num_kv_heads": 3}, "[not-divisible] num_kv_heads 3 num_heads 2"),
             "half a merged token": (
                 {"image_size": [72, 60]},
                 "1:13: [not-divisible] image_size 72 60 8 2 4 56 64",

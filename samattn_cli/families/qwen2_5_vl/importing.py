@@ -63,10 +63,11 @@ def _image_size(description: Description) -> Size:
 
 
 def from_exaone(description: Description) -> Keys:
-    """An Exaone4_5_VisionConfig; samattn has no attention in which heads share keys and values."""
+    """An Exaone4_5_VisionConfig, in which groups of heads share keys and values."""
     description = description.with_defaults(num_heads=16, num_key_value_heads=8)
-    description.expect("num_key_value_heads", description.integer("num_heads"))
-    return from_vision(description)
+    heads, shared = description.integer("num_heads"), description.integer("num_key_value_heads")
+    keys = from_vision(description)
+    return keys if shared == heads else {**keys, "num_kv_heads": shared}
 
 
 COPIES = {"qwen2_5_omni_vision_encoder": from_vision, "exaone4_5_vision": from_exaone}

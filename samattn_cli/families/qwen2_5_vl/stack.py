@@ -142,24 +142,41 @@ class Attention(nn.Module):
         super().__init__()
         stage, size = layer.stage, layer.windows.size
         self.lengths = tuple(UNIT * len(window) for window in windows(layer.grid, size))
-        self.num_heads = stage.num_heads
+        self.num_heads, self.kv_heads = stage.num_heads, stage.kv_heads
+        self.head_dim = stage.embed_dim // stage.num_heads
         self.scale = (stage.embed_dim // stage.num_heads) ** -0.5
         self.kernel = kernel
-        self.qkv = nn.Linear(stage.embed_dim, 3 * stage.embed_dim, bias=stage.qkv_bias)
+        self.qkv = nn.Linear(
+            stage.embed_dim, (self.num_heads + 2 * self.kv_heads) * self.head_dim, bias=stage.qkv_bias
+        )
         self.proj = nn.Linear(stage.embed_dim, stage.embed_dim)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """(T, C) with positions (T, d) -> (T, C)."""
         T = len(x)
-        # (T, 3C) -> (T, 3, h, d) -> three of (T, h, d)
-        q, k, v = self.qkv(x).reshape(T, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+        q, k, v = self._projected(x)
         q, k = turned(q, k, cos, sin)
         lengths = list(self.lengths * (T // sum(self.lengths)))
         chunks = [torch.split(each.transpose(0, 1).unsqueeze(0), lengths, dim=2) for each in (q, k, v)]
         attend = self._sdpa if self.kernel == "sdpa" else self._eager
-        outputs = [attend(*chunk) for chunk in zip(*chunks, strict=True)]
+        outputs = [attend(q, self._for_each(k), self._for_each(v)) for q, k, v in zip(*chunks, strict=True)]
         x = torch.cat(outputs, dim=1)  # (1, T, h, d)
         return self.proj(x.reshape(T, -1))
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Queries (T, h, d), and keys and values (T, k, d)."""
+        qkv, T = self.qkv(x), len(x)
+        if self.kv_heads == self.num_heads:
+            return qkv.reshape(T, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+        sizes = [heads * self.head_dim for heads in (self.num_heads, self.kv_heads, self.kv_heads)]
+        return tuple(each.view(T, -1, self.head_dim) for each in qkv.split(sizes, dim=-1))
+
+    def _for_each(self, x: Tensor) -> Tensor:
+        """Keys or values (1, k, n, d), repeated for the heads of each group: (1, h, n, d). Source: EXAONE 4.5's repeat_kv."""
+        if self.kv_heads == self.num_heads:
+            return x
+        _, heads, n, d = x.shape
+        return x[:, :, None].expand(1, heads, self.num_heads // heads, n, d).reshape(1, self.num_heads, n, d)
 
     def _eager(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Transformers' eager_attention_forward: (1, h, n, d), each -> (1, n, h, d)."""

@@ -5,6 +5,7 @@ Shapes: T tokens of all images, C width, h heads, d = C / h, n tokens of a windo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from ...encoder.model import StageConfig
@@ -15,7 +16,11 @@ from ...tape.rotary import WIDE, turn
 from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
+from ...tape.windows import free_unless_shared
 from .words import FRAMES, MERGE
+
+Attend = Callable[[Tape, Tensor, Tensor, Tensor], Tensor]
+"""Attention over a window."""
 
 UNIT = MERGE**2
 """Tokens that stay together in every order."""
@@ -51,18 +56,47 @@ def attention(
     tape: Tape, x: Tensor, positions: tuple[Tensor, Tensor], layer: LayerConfig, kernel: str
 ) -> Tensor:
     """Multi-head self-attention, one window after the other: (T, C) -> (T, C)."""
-    (T, C), heads = x.shape, layer.stage.num_heads
+    T, C = x.shape
     attend = sdpa if kernel == "sdpa" else eager
-    qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
-    # (T, 3C) -> (T, 3, h, d) -> three of (T, h, d)
-    q, k, v = qkv.view(T, 3, heads, C // heads).permute(1, 0, 2, 3).unbind()
+    qkv, (q, k, v) = projected(tape, x, layer.stage)
     q, k = turned(tape, (q, k), *positions)
     lengths = lengths_of(layer) * (T // prod(layer.grid))
     chunks = (each.transpose(0, 1).unsqueeze(0).split(lengths, 2) for each in (q, k, v))
-    outputs = [attend(tape, *chunk) for chunk in zip(*chunks, strict=True)]
+    outputs = [of_window(tape, chunk, attend, layer.stage) for chunk in zip(*chunks, strict=True)]
     joined = tape.cat("join_windows", outputs, 1)  # (1, T, h, d)
     out = tape.linear("proj", joined.view(T, C), C)
     tape.free(joined, *outputs, q, k, qkv)
+    return out
+
+
+def projected(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The projection of tokens (T, C), and its views: queries (T, h, d), keys and values (T, k, d)."""
+    (T, C), heads, kv_heads = x.shape, stage.num_heads, stage.kv_heads
+    d = C // heads
+    qkv = tape.linear("qkv", x, (heads + 2 * kv_heads) * d, bias=stage.qkv_bias)
+    if kv_heads == heads:
+        return qkv, qkv.view(T, 3, heads, d).permute(1, 0, 2, 3).unbind()
+    each = qkv.split([heads * d, kv_heads * d, kv_heads * d], -1)
+    return qkv, tuple(
+        part.view(T, many, d) for part, many in zip(each, (heads, kv_heads, kv_heads), strict=True)
+    )
+
+
+def of_window(tape: Tape, chunk: tuple[Tensor, ...], attend: Attend, stage: StageConfig) -> Tensor:
+    """A window's attention, with keys and values (1, k, n, d) repeated for each group: (1, n, h, d)."""
+    q, k, v = chunk
+    heads, kv_heads = stage.num_heads, stage.kv_heads
+    if kv_heads == heads:
+        return attend(tape, q, k, v)
+    n, d = q.shape[2:]
+    many = (1, kv_heads, heads // kv_heads, n, d)
+    k, v = (
+        tape.reshape(name, x.unsqueeze(2).expand_to(*many), 1, heads, n, d)
+        for name, x in (("repeat_k", k), ("repeat_v", v))
+    )
+    out = attend(tape, q, k, v)
+    for repeated in (k, v):
+        free_unless_shared(tape, repeated, chunk)  # a single head is repeated without a copy
     return out
 
 

@@ -122,6 +122,12 @@ def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
             problems.setdefault(place_of(config, layer, "window_size"), message)
         if message := _heads_problem(layer.stage, first):
             problems.setdefault(place_of(config, layer, "num_heads"), message)
+        if layer.stage.num_heads % layer.stage.kv_heads:
+            message = Message(
+                "not-divisible",
+                f"num_kv_heads {layer.stage.kv_heads} does not divide num_heads {layer.stage.num_heads}",
+            )
+            problems.setdefault(("stages", at, "num_kv_heads"), message)
     yield from problems.items()
 
 
@@ -168,6 +174,7 @@ def vision_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         (("stages",), len(config.stages) == 1, "one stage"),
         ((*at, "overrides"), not stage.overrides, "blocks of one kind"),
         ((*at, "qkv_bias"), stage.qkv_bias, "qkv_bias: true"),
+        ((*at, "num_kv_heads"), stage.kv_heads == stage.num_heads, "keys and values for each head"),
         ((*at, "window_size"), height == width and height > 0, "windows that are square"),
     )
     yield from cannot_run("Qwen2_5_VisionTransformerPretrainedModel of transformers", wanted)
@@ -182,6 +189,7 @@ FAMILY = Family(
     blocks={
         WORD: Block(
             summary="Qwen2.5-VL's: RMSNorm, rotary positions, windows without padding, a gated MLP.",
+            keys=frozenset({"num_kv_heads"}),
             layout=PACKED,
             pads=False,
             taps=("pos_embed",),
