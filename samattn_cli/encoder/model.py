@@ -134,6 +134,14 @@ class StageConfig:
         number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0
     )
     qkv_bias: bool = key(FLAG, "Whether the qkv projection has a bias.", example=True, default=True)
+    mlp: str = key(
+        choice("gelu", "gelu_tanh", "swiglu", "swiglu_packed"),
+        "The MLP. gelu: linear, GELU, linear. gelu_tanh: with GELU's approximation by tanh, as in SigLIP. swiglu: SiLU of one "
+        "linear layer gates another, as in DINOv3. swiglu_packed: the two are one layer, as in DINOv2's giant; mlp_ratio is "
+        "of one of them.",
+        example="swiglu",
+        default="gelu",
+    )
     layer_scale: bool = key(
         FLAG,
         "Whether a learned vector scales what attention and MLP add to the tokens (LayerScale), as in DINOv2 and DeiT III.",
@@ -483,6 +491,11 @@ class RunConfig:
     def is_fsdp(self) -> bool:
         """Whether it is a training step of FSDP2, with shards of weights, gradients and optimizer state on each GPU."""
         return self.mode == "training" and self.parallel in OF_FSDP
+
+    @property
+    def is_offloaded(self) -> bool:
+        """Whether FSDP2 keeps its shards in the host's memory."""
+        return self.is_fsdp and self.cpu_offload
 
     @property
     def reshards(self) -> bool | int:

@@ -179,11 +179,10 @@ class Rules:
 
     def _not_with_fsdp(self, parallel: str) -> Iterator[tuple[Where, Message]]:
         """What is not derived for FSDP2."""
-        for key, plain in (("autocast", "none"), ("grad_scaler", False), ("ema", False)):
-            if self._get("run", key) not in {None, plain}:
-                instead = "set run.param_dtype in its place" if key == "autocast" else "leave it out"
-                text = f"run.{key} with run.parallel {parallel} is not derived yet: {instead}"
-                yield self.tree.find(("run", key)).where, Message("not-derived-yet", text)
+        autocast = self._get("run", "autocast")
+        if autocast not in {None, "none"} and self._get("run", "param_dtype") not in {None, "none"}:
+            text = f"run.autocast with run.param_dtype, in run.parallel {parallel}, is not derived yet: set one of them"
+            yield self.tree.find(("run", "autocast")).where, Message("not-derived-yet", text)
         own, gathered, reduced = (self._get("run", key) for key in ("dtype", "param_dtype", "reduce_dtype"))
         computed = own if gathered == "none" else gathered
         if None in {computed, reduced} or reduced in {"none", computed} or (computed, reduced) == WIDENED:

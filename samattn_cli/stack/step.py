@@ -48,8 +48,12 @@ class Step:
         self.average: AveragedModel | None = None
         if config.run.mode == "training" or config.run.grad:
             freeze(self.model, config)
+        if config.run.mode == "training" and config.run.ema:
+            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn())
         if config.run.is_fsdp:
             shard(self.model, device, config.run)
+            if self.average is not None:  # a model cannot be copied once it is sharded
+                shard(self.average.module, device, config.run)
         if config.run.mode == "training":
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             make = OPTIMIZERS[config.run.optimizer]
@@ -57,11 +61,9 @@ class Step:
             self._prepare(device)
 
     def _prepare(self, device: str) -> None:
-        """What a training step has around its model: scaler, moving average, DistributedDataParallel."""
+        """What a training step has around its model: scaler, DistributedDataParallel."""
         if self.settings.grad_scaler:
             self.scaler = GradScaler(self.image.device.type)
-        if self.settings.ema:
-            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn())
         if self.settings.is_ddp:
             self.run = in_ddp(self.model, device, self.settings)
 

@@ -67,7 +67,7 @@ class Sharding:
         gathered = ITEM_BYTES[run.computes_in]
         reduced = gathered if run.reduce_dtype == "none" else ITEM_BYTES[run.reduce_dtype]
         casts = run.computes_in != run.dtype
-        return cls(run.gpus, kept_over, ITEM_BYTES[run.dtype], gathered, reduced, casts, run.cpu_offload)
+        return cls(run.gpus, kept_over, ITEM_BYTES[run.dtype], gathered, reduced, casts, run.is_offloaded)
 
 
 @dataclass(frozen=True)

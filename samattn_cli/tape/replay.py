@@ -387,7 +387,7 @@ class StepPlayer(Player):
 
     def prepare(self) -> None:
         """What is around the model."""
-        self.wrapping.make()
+        self.wrapping.make({name: nbytes for name, (nbytes, _) in self._resident().items()})
 
     def step(self, *, first: bool) -> None:
         """Micro-batches, and the optimizer's step; the gradients of the step before go where `run.zero_grad` says."""

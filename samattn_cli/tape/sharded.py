@@ -79,16 +79,17 @@ class Sharded:
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
-    def make(self, whole: dict[str, Block | None]) -> None:
+    def make(self, whole: dict[str, Block | None], kind: int = WEIGHTS) -> None:
         """Cut the weights of blocks into shards, block by block, and then those of the root.
 
         Args:
             whole: the weights by name, which go.
+            kind: of the shards.
         """
         for name in (*self.order, ROOT):
             group = self.groups[name]
             shards = [
-                self._allocate(nbytes, WEIGHTS) for nbytes in bytes_of(group.shards, self.sharding.item_bytes)
+                self._allocate(nbytes, kind) for nbytes in bytes_of(group.shards, self.sharding.item_bytes)
             ]
             self._free(*(whole.pop(weight.name) for weight in group.weights))
             if self.sharding.is_offloaded:

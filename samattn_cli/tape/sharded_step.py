@@ -13,7 +13,7 @@ from .encoder import BackwardRun, Segment, Source
 from .inside import Cuda
 from .ops import Buffer, Op
 from .replay import Blocks, Place, StepPlayer
-from .requests import BUFFERS, GRADIENTS, KEPT, Program
+from .requests import AVERAGE, BUFFERS, GRADIENTS, KEPT, Program
 from .sharded import Sharded
 from .sharded_order import BackwardOrder
 from .sharded_training import ShardedStep
@@ -48,15 +48,21 @@ class ShardedPlayer(StepPlayer):
         return int(math.prod(self.passed.image.shape)) * ITEM_BYTES[self.passed.config.run.dtype]
 
     def prepare(self) -> None:
-        """The weights are cut into shards, and the buffers cast."""
+        """The weights are cut into shards, and the buffers cast; then those of the copy for the moving average."""
         super().prepare()
         self.sharded.make(self.resident)
+        self._cast_buffers(self.resident, BUFFERS)
+        if self.wrapping.average:
+            self.sharded.make(self.wrapping.average, AVERAGE)
+            self._cast_buffers(self.wrapping.average, AVERAGE)
+
+    def _cast_buffers(self, blocks: dict[str, Block | None], kind: int) -> None:
         for segment in self.passed.segments:
             for name, buffer in segment.named_buffers:
                 if self._is_cast(buffer):
-                    new = self.allocator.allocate(buffer.nbytes, BUFFERS)
-                    self.allocator.free(self.resident[name])
-                    self.resident[name] = new
+                    new = self.allocator.allocate(buffer.nbytes, kind)
+                    self.allocator.free(blocks[name])
+                    blocks[name] = new
 
     @property
     def weight_item_bytes(self) -> int:

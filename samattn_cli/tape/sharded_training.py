@@ -26,7 +26,7 @@ from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder, is_live
 from .storage import Dim, Storage
 from .symbols.formula import greatest
-from .training import Moment, TrainingStep, operation_at, training_step
+from .training import Moment, TrainingStep, operation_at, training_step, uncached_bytes
 
 SAME_PASSES = {
     key: getattr(RunConfig(), key) for key in ("step", "zero_grad", "accumulate", "optimizer", "allocator")
@@ -145,10 +145,15 @@ class ShardedStep(TrainingStep):
         return self.gradients_bytes
 
     @cached_property
+    def average_bytes(self) -> Dim:
+        """Memory of the moving average: shards and buffers like those of the model."""
+        return self.weights_bytes if self.config.run.ema else 0
+
+    @cached_property
     def before_bytes(self) -> Dim:
-        """What is there throughout: shards of weights, buffers, the optimizer's state, the image."""
-        pixels = math.prod(self.forward.image.shape)
-        return self.weights_bytes + self.state_bytes + rounded(pixels * ITEM_BYTES[self.config.run.dtype])
+        """What is there throughout: shards of weights, buffers, the optimizer's state, the moving average, the image."""
+        image = rounded(math.prod(self.forward.image.shape) * ITEM_BYTES[self.config.run.dtype])
+        return self.weights_bytes + self.state_bytes + self.average_bytes + image
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
@@ -194,7 +199,7 @@ class Count:
 
     def __init__(self, step: ShardedStep) -> None:
         self.step = step
-        self.allocated = step.before_bytes
+        self.allocated = step.before_bytes + step.scaler_bytes_in_forward
         self.activations = 0  # of those, what segments have made
         self.has_grown = False
         self.seen: dict[Section, list[tuple[Dim, Liveness | None]]] = {}
@@ -253,6 +258,9 @@ class Count:
             if segment.layer is not None:
                 self._return_from(segment)
         self.sharded.end_forward()
+        uncached = sum(map(uncached_bytes, self.step.forward.segments))
+        self.allocated -= uncached
+        self.activations -= uncached
         if not self.step.held_in_backward:
             self.sharded.zero_grad()
 
@@ -273,7 +281,7 @@ class Count:
 
     def _backward(self, cast: Block | None) -> None:
         step = self.step
-        self.allocated += step.output_gradient_bytes
+        self.allocated += step.output_gradient_bytes + step.scaler_bytes - step.scaler_bytes_in_forward
         outputs = {output.storage for output in step.forward.segments[-1].outputs}
         parts = zip(step.forward.segments, step.backward, step.first_recordings, strict=True)
         for segment, run, recording in reversed(list(parts)):
@@ -290,7 +298,7 @@ class Count:
 
     def _optimizer(self) -> None:
         self._enter(("optimizer", "step"))
-        self._note(self.allocated + self.step.made_by_optimizer_bytes)
+        self._note(self.allocated + self.step.made_by_optimizer_bytes + self.step.made_around_optimizer_bytes)
         self.has_grown = False
 
     @property

@@ -412,20 +412,22 @@ class TrainingStep:
         A gradient that is a view keeps all that it is a view of: that of a class token keeps those of all tokens.
         """
         left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
-        run = self.config.run
-        transient = OPTIMIZERS[run.optimizer].transient
-        made = self.made_by_optimizer_bytes
-        if run.grad_scaler:  # found_inf
-            made = made + rounded(SCALAR_BYTES)
-        elif run.ema and not transient and run.step == "later":
-            made = made + rounded(COUNTER_BYTES)
-        made = made + self.scaler_bytes
+        made = self.made_by_optimizer_bytes + self.made_around_optimizer_bytes + self.scaler_bytes
         return Moment(self.before_bytes + self.output_gradient_bytes + left + made, ("optimizer", "step"))
 
     @property
     def made_by_optimizer_bytes(self) -> Dim:
         """What the optimizer makes in its step: what it frees again and, in a first step, its state."""
         return self._transient_bytes + (self.optimizer_bytes - self.state_bytes)
+
+    @property
+    def made_around_optimizer_bytes(self) -> Dim:
+        """What GradScaler (found_inf) or a moving average (its counter) makes next to what is there at the optimizer's peak."""
+        run = self.config.run
+        if run.grad_scaler:
+            return rounded(SCALAR_BYTES)
+        makes_counter = run.ema and not run.is_offloaded and run.step == "later"
+        return rounded(COUNTER_BYTES) if makes_counter and not OPTIMIZERS[run.optimizer].transient else 0
 
     @property
     def _transient_bytes(self) -> Dim:

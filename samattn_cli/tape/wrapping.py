@@ -6,7 +6,7 @@ torch/amp/grad_scaler.py, torch/optim/swa_utils.py; compared with them in dry ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from ..units import INT64_BYTES
@@ -27,17 +27,27 @@ class Wrapping:
         self.step = step
         self.run = step.config.run
         self.allocator = allocator
+        self.average: dict[
+            str, Block | None
+        ] = {}  # the weights and buffers of the copy for the moving average
         self.buckets: list[Block | None] = []
         self.found_inf: Block | None = None
         self.has_run = self.is_rebuilt = False  # DDP's forward; its buckets
         self.has_scale = self.is_averaged = False
 
-    def make(self) -> None:
-        """The copy for the moving average, and DDP's constructor."""
-        if self.run.ema:
-            for nbytes, empty in self._model:
-                self.allocator.allocate(nbytes, AVERAGE)
-                self._free(self._allocate(empty))
+    def make(self, sizes: Mapping[str, int]) -> None:
+        """The copy for the moving average, and DDP's constructor.
+
+        Args:
+            sizes: the bytes of each weight and buffer of the model, by name.
+        """
+        if (
+            self.run.ema
+        ):  # in the order in which a model is copied: a module's own, then those of its submodules
+            for name in in_module_order(sizes, self._registered):
+                self.average[name] = self.allocator.allocate(sizes[name], AVERAGE)
+                if name not in self.step.weights:  # the copy of a buffer makes an empty tensor first
+                    self._free(self._allocate(1))
         if self.run.is_ddp:
             self._compare_shapes()
             self._send([*((nbytes, "") for nbytes in self._weights), *self._buffers])
@@ -79,7 +89,7 @@ class Wrapping:
         """The scaler lets go of what it found, and the moving average is updated in place."""
         self._free(self.found_inf)
         self.found_inf = None
-        if self.run.ema and self.is_averaged:
+        if self.run.ema and self.is_averaged and not self.run.is_offloaded:
             self._free(self._allocate(COUNTER_BYTES))
         self.is_averaged = True  # the first update copies the weights
 
@@ -125,18 +135,6 @@ class Wrapping:
     def _weights(self) -> list[int]:
         item_bytes = self.step.forward.image.item_bytes
         return [parameter_elements(weight) * item_bytes for weight in self.step.weights.values()]
-
-    @property
-    def _model(self) -> Iterator[tuple[int, int]]:
-        """Weights and buffers in the order in which a model is copied: a module's own, then those of its submodules.
-
-        The bytes of each, and of the empty tensor that the copy of a buffer makes first.
-        """
-        sizes = {name: (nbytes, 0) for name, nbytes in zip(self.step.weights, self._weights, strict=True)}
-        for segment in self.step.forward.segments:
-            for name, buffer in segment.named_buffers:
-                sizes[name] = buffer.nbytes, buffer.item_bytes
-        return (sizes[name] for name in in_module_order(sizes, self._registered))
 
     @cached_property
     def _buffers(self) -> list[ddp.Typed]:

@@ -223,10 +223,9 @@ def test_keys_of_ddp_and_of_the_scaler_need_what_they_are_of(overrides, problem)
         ),
         ([*FSDP, "run.param_dtype=int8"], "override run.param_dtype=int8: [unknown-value] run.param_dtype"),
         (
-            [*FSDP, "run.autocast=bfloat16"],
-            "override run.autocast=bfloat16: [not-derived-yet] run.autocast fsdp2",
+            [*FSDP, "run.autocast=bfloat16", "run.param_dtype=bfloat16"],
+            "override run.autocast=bfloat16: [not-derived-yet] run.autocast run.param_dtype fsdp2",
         ),
-        ([*FSDP, "run.ema=true"], "override run.ema=true: [not-derived-yet] run.ema fsdp2"),
         (
             [*FSDP, "run.reduce_dtype=bfloat16"],
             "override run.reduce_dtype=bfloat16: [not-derived-yet] run.reduce_dtype float32",

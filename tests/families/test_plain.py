@@ -79,21 +79,37 @@ TOKENS = {
         "reg_tokens": 4,
         "layer_scale": True,
         "pretrain_image_size": 12,
+        "mlp": "swiglu_packed",
     },
     "in front without positions": {
+        "mlp": "swiglu",
         "pos_embed": "patches",
         "reg_tokens": 2,
         "layer_scale": True,
         "run": {"batch_size": 2, "autocast": "bfloat16"},
     },
-    "no tokens in front": {"pos_embed": "patches", "class_token": False, "pretrain_image_size": 12},
+    "no tokens in front": {
+        "mlp": "gelu_tanh",
+        "pos_embed": "patches",
+        "class_token": False,
+        "pretrain_image_size": 12,
+    },
     "in front with positions": {"pos_embed": "tokens", "reg_tokens": 1, "pretrain_image_size": [12, 8]},
 }
 
 
 @pytest.mark.parametrize("tokens", TOKENS)
-def test_tokens_in_front_are_torchs_to_the_byte_in_training_too(tokens):
+def test_tokens_in_front_and_mlps_are_torchs_to_the_byte_in_training_too(tokens):
     assert verify(load_config(TINY | TOKENS[tokens])).status == "exact"
+
+
+@pytest.mark.parametrize("mlp", ["swiglu", "swiglu_packed"])
+def test_a_gate_is_a_third_linear_layer(mlp):
+    """C = 16, 64 channels, 17 tokens: 65 * 16 parameters and 2 * 17 * 64 * 16 FLOPs more than without."""
+    config = load_config(TINY | {"pos_embed": "class_token"})
+    gated = load_config(TINY | {"pos_embed": "class_token", "mlp": mlp})
+    one, other = forward(config), forward(gated)
+    assert (other.params - one.params, other.flops - one.flops) == (64 * 16 + 64, 2 * 17 * 64 * 16)
 
 
 def test_what_tokens_and_layer_scale_add_is_worked_out_by_hand():

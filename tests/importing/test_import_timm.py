@@ -169,7 +169,7 @@ def test_a_timm_model_that_does_not_exist_or_cannot_be_expressed():
     ("name", "difference"),
     [
         ("vit_post_norm", "because of: norms after attention and MLP in place of before;"),
-        ("vit_silu", r"blocks\.0\.mlp\.act SiLU; .*GELU or QuickGELU"),
+        ("vit_silu", r"blocks\.0\.mlp\.act SiLU in an MLP without a gate"),
         ("vit_mixed", "GELU, QuickGELU"),
         ("samvit_quick", r"blocks\.0\.mlp\.act QuickGELU; .*GELU"),
     ],
@@ -200,6 +200,7 @@ def test_a_refusal_names_what_is_different(wanted, tmp_path):
 
 
 SCALES = {f"blocks.{block}.ls{number}.gamma": (768,) for block in range(12) for number in (1, 2)}
+BOTH = (("weight", (768,)), ("bias", ()))
 TOKENS = {
     "DINOv2's own": (
         SCALES | {"register_tokens": (1, 4, 768), "mask_token": (1, 768)},
@@ -221,6 +222,10 @@ TOKENS = {
         {"pos_embed": (1, 200, 768), "reg_token": (1, 4, 768), "cls_token": None},
         "tokens class_token=False reg_tokens=4 layer_scale=False",
     ),
+    "DINOv2's giant": (
+        {f"blocks.{block}.mlp.fc1.{name}": (6144, *rest) for block in range(12) for name, rest in BOTH},
+        "class_token class_token=True reg_tokens=0 layer_scale=False mlp=swiglu_packed",
+    ),
     "distilled": (
         {"dist_token": (1, 1, 768), "pos_embed": (1, 198, 768)},
         "tokens class_token=True reg_tokens=1 layer_scale=False",
@@ -238,7 +243,10 @@ def test_tokens_in_front_of_the_patches_are_read_off_the_weights(model, tmp_path
     )
     config = load_config(tmp_path / "a.yaml")
     keys = f"class_token={config.class_token} reg_tokens={config.reg_tokens}"
-    assert f"{config.pos_embed} {keys} layer_scale={config.stages[0].layer_scale}" == wanted
+    assert (
+        f"{config.pos_embed} {keys} layer_scale={config.stages[0].layer_scale} mlp={config.stages[0].mlp}"
+        == (wanted if "mlp=" in wanted else f"{wanted} mlp=gelu")
+    )
 
 
 @pytest.mark.parametrize(("patches", "word"), [(255, "class_token"), (256, "patches")])

@@ -49,6 +49,10 @@ SMALL = (
     f"{SWINV2} image_size=[264,328] run.batch_size=2 run.dtype=float16",
     "vit_b depth=2 image_size=64",
     "vit_b depth=2 image_size=[96,160] run.batch_size=2 run.dtype=bfloat16",
+    "vit_b depth=1 image_size=64 pos_embed=patches reg_tokens=4 layer_scale=true mlp=swiglu_packed run.batch_size=2",
+    "vit_b depth=1 image_size=64 pos_embed=patches class_token=false mlp=gelu_tanh norm=false run.dtype=bfloat16",
+    "vit_b depth=1 image_size=64 pos_embed=tokens reg_tokens=1 mlp=swiglu run.batch_size=2 run.dtype=float16",
+    "vit_b depth=1 image_size=64 block=clip patch_embed=patch_no_bias pre_norm=true run.batch_size=2",
     f"{SAM2} image_size=128",
     f"{SAM2} image_size=[96,160] run.batch_size=2 run.dtype=float16",
 )

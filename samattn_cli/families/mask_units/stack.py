@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
-from ..plain.stack import Mlp
+from ..plain.mlps_stack import Mlp
 from .words import levels, stride
 
 

@@ -14,7 +14,7 @@ from ...tape.holds import Holds
 from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
-from ..plain.tape import mlp
+from ..plain.mlps_tape import mlp
 from .words import levels, stride
 
 

@@ -34,7 +34,6 @@ SHOWN = {
     f"{BLOCK}attn.q_norm.weight": "norms of queries and keys",
     f"{BLOCK}attn.norm.weight": "a norm of the attended values",
     f"{BLOCK}mlp.norm.weight": "a norm in the MLP",
-    f"{BLOCK}mlp.fc1_g.weight": "SwiGLU",
 }
 """What a weight shows."""
 

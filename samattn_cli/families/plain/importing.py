@@ -30,8 +30,13 @@ DECODER = "transitions.1.decoder_embed.weight"
 CLASS_TOKEN, REGISTERS = "pos_embed.cls_token", "pos_embed.reg_token"
 POOLING = "attn_pool."
 
-ACTIVATIONS = {"GELU": "plain", "QuickGELU": "clip"}
-"""The kind of block by the class of its activation; of timm's models only, since weights do not show it."""
+GELUS: dict[str, Keys] = {
+    "GELU": {"block": "plain"},
+    "GELUTanh": {"block": "plain", "mlp": "gelu_tanh"},
+    "QuickGELU": {"block": "clip"},
+}
+"""The keys by the class of the activation of a block's MLP; of timm's models only, since weights do not show it."""
+ACTIVATIONS = (*GELUS, "SiLU")
 
 
 def from_vit(description: Description) -> Keys:
@@ -196,12 +201,10 @@ def _image_size(weights: Weights, patch: int) -> Size:
 
 
 def _stage_of(weights: Weights, first: int, end: int) -> Keys:
-    (width,), (hidden, _) = (
-        weights.shape(f"blocks.{first}.norm1.weight", 1),
-        weights.shape(f"blocks.{first}.mlp.fc1.weight", 2),
-    )
+    (width,) = weights.shape(f"blocks.{first}.norm1.weight", 1)
+    _, hidden = weights.shape(f"blocks.{first}.mlp.fc2.weight", 2)
     return {
-        "block": ACTIVATIONS[weights.attributes.get(f"blocks.{first}.mlp.act", "GELU")],
+        **_mlp(weights, first, hidden),
         "embed_dim": width,
         "depth": end - first,
         "num_heads": _heads(weights, first, width),
@@ -209,6 +212,25 @@ def _stage_of(weights: Weights, first: int, end: int) -> Keys:
         "qkv_bias": f"blocks.{first}.attn.qkv.bias" in weights,
         **({"layer_scale": True} if f"blocks.{first}.ls1.gamma" in weights else {}),
     }
+
+
+def _mlp(weights: Weights, first: int, hidden: int) -> Keys:
+    """The MLP; two linear layers, or one of twice the width, are gated.
+
+    Raises:
+        ImportFailedError: if its activation is not one that such an MLP has.
+    """
+    mlp = f"blocks.{first}.mlp"
+    act = weights.attributes.get(f"{mlp}.act")
+    word = "swiglu" if f"{mlp}.fc1_g.weight" in weights else ""
+    if not word and weights.shape(f"{mlp}.fc1.weight", 2)[0] == 2 * hidden:
+        word = "swiglu_packed"
+    if (act or "GELU") not in (GELUS if not word else ("SiLU", *(() if act else ("GELU",)))):
+        raise weights.error(
+            "unsupported-model",
+            f"samattn cannot express {mlp}.act {act} in an MLP {word or 'without a gate'}",
+        )
+    return {"block": "plain", "mlp": word} if word else GELUS[act or "GELU"]
 
 
 def _heads(weights: Weights, first: int, width: int) -> int:
@@ -233,4 +255,4 @@ def _heads(weights: Weights, first: int, width: int) -> int:
 
 
 HUGGING_FACE = {"vit": from_vit, "vit_mae": from_mae}
-CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, tuple(ACTIVATIONS), differences),)
+CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, ACTIVATIONS, differences),)

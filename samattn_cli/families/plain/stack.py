@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
+from .mlps_stack import MLPS, MakesMlp, quick_gelu
 from .tokens_stack import POS_EMBEDS as TOKENS
 from .words import visible
 
@@ -25,26 +26,18 @@ LAYER_SCALE = 1e-5
 """Its factors before training, in DINOv2."""
 
 
-class QuickGELU(nn.Module):
-    """CLIP's approximation of GELU (openai/CLIP, model.py)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X * sigmoid(1.702 x)."""
-        return x * torch.sigmoid(1.702 * x)
-
-
 class Block(nn.Module):
     """Pre-norm block: attention over all tokens, then an MLP, each with its shortcut.
 
     Args:
         layer: its config.
         kernel: "eager", "sdpa" or "fused", which is sdpa since there are no relative positions.
-        act: the activation of the MLP.
+        mlp: makes the MLP; by default that of the stage.
         eps: of the norms.
     """
 
     def __init__(
-        self, layer: LayerConfig, kernel: str, *, act: type[nn.Module] = nn.GELU, eps: float = NORM_EPS
+        self, layer: LayerConfig, kernel: str, *, mlp: MakesMlp | None = None, eps: float = NORM_EPS
     ) -> None:
         super().__init__()
         stage = layer.stage
@@ -52,7 +45,7 @@ class Block(nn.Module):
         self.attn = Attention(stage.embed_dim, stage.num_heads, qkv_bias=stage.qkv_bias, kernel=kernel)
         self.ls1 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=eps)
-        self.mlp = Mlp(stage.embed_dim, stage.mlp_dim, act)
+        self.mlp = (mlp or MLPS[stage.mlp])(stage.embed_dim, stage.mlp_dim)
         self.ls2 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,20 +92,6 @@ class Attention(nn.Module):
             x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         x = x.transpose(1, 2).reshape(B, N, C)
         return self.proj(x)
-
-
-class Mlp(nn.Module):
-    """Linear, activation, linear."""
-
-    def __init__(self, dim: int, hidden_dim: int, act: type[nn.Module]) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
-        self.act = act()
-        self.fc2 = nn.Linear(hidden_dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        return self.fc2(self.act(self.fc1(x)))
 
 
 class Masking(nn.Module):
@@ -193,7 +172,7 @@ class MaePrediction(nn.Module):
         return x[:, 1:]
 
 
-BLOCKS = {"plain": Block, "clip": partial(Block, act=QuickGELU, eps=CLIP_NORM_EPS)}
+BLOCKS = {"plain": Block, "clip": partial(Block, mlp=quick_gelu, eps=CLIP_NORM_EPS)}
 POS_EMBEDS = {**TOKENS, "mae": Masking}
 TRANSITIONS = {"mae_decoder": MaeDecoder}
 NECKS = {"mae_pred": MaePrediction}

@@ -14,13 +14,12 @@ from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...units import ITEM_BYTES
+from .mlps_tape import MLPS, Mlp, with_quick_gelu
 from .tokens_tape import POS_EMBEDS as TOKENS
 from .words import visible
 
 RANDOM_BYTES = ITEM_BYTES["float32"]
 """Bytes of a number from torch.rand and torch.ones, whose default dtype is float32."""
-
-Activation = Callable[[Tape, str, Tensor], Tensor]
 
 
 def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> tuple[Tensor, ...]:
@@ -47,7 +46,7 @@ def block(
     layer: LayerConfig,
     kernel: str,
     *,
-    act: Activation = Tape.gelu,
+    mlp: Mlp | None = None,
     attend: Attention = attention,
 ) -> Tensor:
     """Pre-norm block: (B, N, C) -> (B, N, C)."""
@@ -61,7 +60,7 @@ def block(
     tape.free(attended)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
-        y = mlp(tape, normed, stage, act)
+        y = (mlp or MLPS[stage.mlp])(tape, normed, stage)
     tape.free(normed)
     y = layer_scale(tape, "ls2", y, stage)
     out = tape.add("add_mlp", x, y)
@@ -86,26 +85,6 @@ def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     probabilities = tape.softmax("softmax", scores)
     tape.free(scores)
     return tape.matmul("values", probabilities, v), scaled, probabilities
-
-
-def mlp(tape: Tape, x: Tensor, stage: StageConfig, act: Activation) -> Tensor:
-    """Linear, activation, linear: (..., C) -> (..., C)."""
-    hidden = tape.linear("fc1", x, stage.mlp_dim)
-    active = act(tape, "act", hidden)
-    tape.free(hidden)
-    out = tape.linear("fc2", active, x.shape[-1])
-    tape.free(active)
-    return out
-
-
-def quick_gelu(tape: Tape, name: str, x: Tensor) -> Tensor:
-    """X * sigmoid(1.702 x)."""
-    scaled = tape.scale(f"{name}.scale", x)
-    gate = tape.sigmoid(f"{name}.sigmoid", scaled)
-    tape.free(scaled)
-    out = tape.mul(f"{name}.mul", x, gate)
-    tape.free(gate)
-    return out
 
 
 def mae(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
@@ -178,7 +157,7 @@ def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *kept: Tensor) -> Tensor:
     return out.slice(1, 1)
 
 
-BLOCKS = {"plain": block, "clip": partial(block, act=quick_gelu)}
+BLOCKS = {"plain": block, "clip": partial(block, mlp=with_quick_gelu)}
 POS_EMBEDS = {**TOKENS, "mae": mae}
 TRANSITIONS = {"mae_decoder": mae_decoder}
 NECKS = {"mae_pred": mae_pred}

@@ -5,13 +5,23 @@ Source: timm 1.0.31, models/vision_transformer.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from timm.layers import LayerNorm, SwiGLU, SwiGLUPacked
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ...encoder.model import EncoderConfig
+from ...encoder.model import EncoderConfig, StageConfig
 
+CLIP_NORM_EPS = 1e-5
+PACKED = "swiglu_packed"
+MLPS: dict[str, dict[str, Any]] = {
+    "gelu": {},
+    "gelu_tanh": {"act_layer": "gelu_tanh"},
+    "swiglu": {"mlp_layer": SwiGLU, "act_layer": "silu"},
+    PACKED: {"mlp_layer": SwiGLUPacked, "act_layer": "silu"},
+}
 LAYER_SCALE = 1e-5
 """Any number: VisionTransformer has LayerScale if it is given one."""
 
@@ -48,7 +58,7 @@ def parts(config: EncoderConfig) -> dict[str, nn.Module]:
 def model(config: EncoderConfig) -> VisionTransformer:
     """The VisionTransformer of an encoder that it can run, without a classifier."""
     made = VisionTransformer(
-        **keys(config),
+        **keys(config) | _block(config.stages[0]),
         global_pool="",
         class_token=config.class_token,
         reg_tokens=config.reg_tokens,
@@ -59,6 +69,15 @@ def model(config: EncoderConfig) -> VisionTransformer:
         init_values=LAYER_SCALE if config.stages[0].layer_scale else None,
     )
     return with_kernel(made, config)
+
+
+def _block(stage: StageConfig) -> dict[str, Any]:
+    """The MLP, and CLIP's norms."""
+    if stage.block == "clip":
+        return {"act_layer": "quick_gelu", "norm_layer": partial(LayerNorm, eps=CLIP_NORM_EPS)}
+    return MLPS[stage.mlp] | (
+        {"mlp_ratio": 2 * stage.mlp_dim / stage.embed_dim} if stage.mlp == PACKED else {}
+    )
 
 
 def keys(config: EncoderConfig) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
 
 PLAIN = Block(
     summary="ViT's block: pre-norm, over all tokens of a sequence.",
-    keys=frozenset({"layer_scale"}),
+    keys=frozenset({"layer_scale", "mlp"}),
     kernels=KERNELS,
     layout=SEQUENCE,
     windows=False,
@@ -74,7 +74,9 @@ PLAIN = Block(
 BLOCKS = {
     "plain": PLAIN,
     "clip": replace(
-        PLAIN, summary="CLIP's: like plain, with quick GELU and an epsilon of 1e-5 in its norms."
+        PLAIN,
+        summary="CLIP's: like plain, with quick GELU and an epsilon of 1e-5 in its norms.",
+        keys=frozenset({"layer_scale"}),
     ),
 }
 
@@ -158,6 +160,10 @@ def _of_transformers(config: EncoderConfig) -> list[Wanted]:
         (("reg_tokens",), config.reg_tokens == 0, "no register tokens"),
         *(
             (("stages", number, "layer_scale"), not stage.layer_scale, "no LayerScale")
+            for number, stage in enumerate(config.stages)
+        ),
+        *(
+            (("stages", number, "mlp"), stage.mlp == "gelu", "mlp gelu")
             for number, stage in enumerate(config.stages)
         ),
         *_of_one_kind(config),
@@ -318,7 +324,7 @@ FAMILY = Family(
             library="timm",
             model="VisionTransformer",
             versions=("1.0.31",),
-            blocks=("plain",),
+            blocks=("plain", "clip"),
             necks=("none",),
             pos_embeds=("class_token", "patches", "tokens"),
             kernels=("sdpa", "eager"),

@@ -24,6 +24,7 @@ DEVICE = "a100_80"
 
 OVER_8 = "run.parallel=fsdp2 run.gpus=8"
 BFLOAT16 = "run.param_dtype=bfloat16 run.reduce_dtype=float32"
+SCALED = "run.autocast=float16 run.grad_scaler=true"
 
 EACH_PATH = (
     f"vit_b depth=2 {OVER_8}",
@@ -37,6 +38,8 @@ EACH_PATH = (
     "sam2_hiera_t image_size=224 run.parallel=zero2 run.gpus=2 run.param_dtype=bfloat16",
     f"vit_b depth=3 {OVER_8} run.reshard_after_forward=2 run.trains=blocks.2 run.batch_size=16",
     f"swin_t {OVER_8} run.reshard_after_forward=2 run.trains=norm",
+    f"vit_b depth=2 {OVER_8} {SCALED} run.ema=true run.accumulate=2",
+    f"vit_b depth=2 {OVER_8} run.ema=true run.cpu_offload=true run.optimizer=sgd",
 )
 """One for each path of the code, at small sizes."""
 
@@ -91,6 +94,18 @@ SMALL = (
     f"sam2_hiera_t image_size=224 {OVER_8} run.reshard_after_forward=2 run.trains=blocks.6 run.param_dtype=bfloat16",
     "sam_vit_b_lora image_size=224 run.parallel=fsdp2 run.gpus=4 run.reshard_after_forward=2",
     f"med_sam_adapter_b image_size=224 {OVER_8} run.reshard_after_forward=4 run.cpu_offload=true",
+    f"vit_b depth=2 {OVER_8} run.ema=true",
+    f"vit_b depth=2 {OVER_8} run.autocast=bfloat16",
+    f"vit_b depth=2 {OVER_8} {SCALED} run.cpu_offload=true run.optimizer=sgd",
+    f"vit_b depth=2 {OVER_8} {BFLOAT16} run.ema=true run.optimizer=sgd",
+    f"vit_b depth=2 {OVER_8} {SCALED} run.ema=true run.step=first",
+    f"vit_b depth=3 {OVER_8} {SCALED} run.optimizer=sgd run.zero_grad=after_step run.trains=blocks.2",
+    "sam_vit_b image_size=224 run.parallel=zero2 run.gpus=2 run.autocast=bfloat16 run.ema=true",
+    f"swin_t {OVER_8} run.autocast=bfloat16 run.ema=true run.checkpointing=true",
+    f"sam2_hiera_t image_size=224 {OVER_8} {SCALED} run.ema=true run.attention=sdpa",
+    f"sam_vit_b_lora image_size=224 {OVER_8} run.autocast=bfloat16 run.ema=true run.step=first",
+    f"sam3_vision image_size=224 {OVER_8} run.autocast=bfloat16 run.ema=true run.reshard_after_forward=4",
+    f"swinv2_t image_size=256 {OVER_8} {SCALED} run.ema=true",
 )
 """Others at small sizes: settings, families."""
 
@@ -135,6 +150,10 @@ WHOLE = (
     "sam2_hiera_l run.parallel=zero2 run.gpus=2",
     f"sam_vit_h run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
     "sam_vit_h run.parallel=zero2 run.gpus=2",
+    f"sam_vit_b {OVER_8} run.autocast=bfloat16",
+    f"sam_vit_h {OVER_8} {SCALED} run.ema=true",
+    f"sam2_hiera_l {OVER_8} run.autocast=bfloat16 run.ema=true",
+    f"swin_l run.parallel=zero2 run.gpus=2 {SCALED} run.ema=true",
 )
 """Encoders at their own size: over 8 and 2 GPUs, resharded after the forward or not, in float32 and with a policy."""
 
