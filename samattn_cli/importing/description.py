@@ -156,6 +156,11 @@ class Description:
             raise self.wrong(key, "a word")
         return value
 
+    def choice(self, key: str, words: Mapping[str, Keys]) -> Keys:
+        """The keys for the word of an entry, which is one of `words`; a missing entry has the first of them."""
+        self.expect(key, *words)
+        return dict(words[self.entries.get(key, next(iter(words)))])
+
     def expect(self, key: str, *supported: Any) -> None:
         """Check that an entry has a value that samattn can express.
 

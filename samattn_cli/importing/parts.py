@@ -45,6 +45,8 @@ DEFAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mm-grounding-dino": (BACKBONE, {"model_type": "swin", "out_indices": [2, 3, 4]}),
     "vitmatte": (BACKBONE, {"model_type": "vitdet", "out_features": ["stage4"]}),
     "vision-encoder-decoder": ("encoder", {"model_type": "vit"}),
+    "clip": ("vision_config", {"model_type": "clip_vision_model"}),
+    "siglip": ("vision_config", {"model_type": "siglip_vision_model"}),
 }  # fmt: skip
 """What a model of this model_type has where its description leaves the encoder out, and the model_type of the encoder."""
 

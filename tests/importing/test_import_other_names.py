@@ -55,6 +55,28 @@ def backbone(config: Any) -> nn.Module:
     return tf.AutoBackbone.from_config(config.backbone_config)
 
 
+PLAIN = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 64,
+    "patch_size": 16,
+}
+OF_CLIP = PLAIN | {"intermediate_size": 96}
+
+
+def without_mask_token(config: Any) -> nn.Module:
+    model = tf.AutoModel.from_config(config)
+    model.embeddings.mask_token = None
+    return model
+
+
+def without_last_norm(config: Any) -> nn.Module:
+    model = tf.AutoModel.from_config(config)
+    model.post_layernorm = nn.Identity()
+    return model
+
+
 MODELS: dict[str, tuple[Callable[[], Any], Callable[[Any], nn.Module]]] = {
     "sam_hq": (lambda: tf.SamHQConfig(vision_config=SAM), vision_of("vision_config")),
     "maskformer-swin": (lambda: tf.MaskFormerSwinConfig(**SWIN), tf.AutoModel.from_config),
@@ -79,6 +101,17 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[Any], nn.Module]]] = {
         ),
         lambda config: without_pooler(config.encoder),
     ),
+    "dinov2": (lambda: tf.Dinov2Config(**PLAIN), without_mask_token),
+    "dinov2, gated": (lambda: tf.Dinov2Config(**PLAIN, use_swiglu_ffn=True), without_mask_token),
+    "dinov2_with_registers": (lambda: tf.Dinov2WithRegistersConfig(**PLAIN), without_mask_token),
+    "siglip": (
+        lambda: tf.SiglipConfig(vision_config=OF_CLIP | {"vision_use_head": False}), vision_of("vision_config")
+    ),
+    "clip": (
+        lambda: tf.CLIPConfig(vision_config=OF_CLIP), lambda config: without_last_norm(config.vision_config)
+    ),
+    "clip, GELU": (lambda: tf.CLIPVisionConfig(**OF_CLIP, hidden_act="gelu"), without_last_norm),
+    "deit": (lambda: tf.DeiTConfig(**OF_CLIP), without_pooler),
     "vitmatte": (lambda: tf.VitMatteConfig(backbone_config=tf.VitDetConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, out_features=["stage2"])), backbone),
 }  # fmt: skip
@@ -232,7 +265,11 @@ def of_64_patches(make: Callable[[Any], nn.Module], config: Any) -> tuple[int, i
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "clip": ({"model_type": "clip_vision_model"}, "no encoder of model_type 'clip_vision_model'; choose from"),
+    "siglip2": ({"model_type": "siglip2_vision_model"}, "no encoder of model_type 'siglip2_vision_model'; choose from"),
+    "clip": (
+        {"model_type": "clip_vision_model", "hidden_act": "relu"},
+        "samattn cannot express hidden_act 'relu'; it supports 'quick_gelu' or 'gelu'",
+    ),
     "edgetam": (
         {"model_type": "edgetam", "vision_config": {"model_type": "edgetam_vision_model"}},
         "nor has samattn what is inside it: 'edgetam_vision_model' (vision_config)",

@@ -13,6 +13,7 @@ from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
+from . import descriptions
 from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths
 
 DEFAULTS = {
@@ -255,4 +256,5 @@ def _heads(weights: Weights, first: int, width: int) -> int:
 
 
 HUGGING_FACE = {"vit": from_vit, "vit_mae": from_mae}
+COPIES, BACKBONES = descriptions.COPIES, descriptions.BACKBONES
 CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, ACTIVATIONS, differences),)
