@@ -5,6 +5,7 @@ Source of the names: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -659,6 +660,18 @@ class EncoderConfig:
     def checkpointed_stages(self) -> tuple[tuple[str, ...], ...]:
         """The names of the parts of each stage of which a training step keeps only the input."""
         return checkpointed_stages(self)
+
+    @cached_property
+    def has_modes(self) -> bool:
+        """Whether its code differs in training mode, as that of batch norms does."""
+        words: list[tuple[Mapping[str, Any], str]] = [
+            (PATCH_EMBEDS, self.patch_embed),
+            (POS_EMBEDS, self.pos_embed),
+            (NECKS, self.neck),
+            *((BLOCKS, stage.block) for stage in self.stages),
+            *((TRANSITIONS, stage.transition) for stage in self.stages),
+        ]
+        return any(known[word].has_modes for known, word in words if word != NONE)
 
     @property
     def has_windows(self) -> bool:

@@ -185,11 +185,9 @@ _KIND = attrgetter(
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     """The parts and blocks of `config` in the order in which they run."""
     run = implementation_of(config)
-    if run is None:
-        yield from _parts_of(config)
-        return
-    holds = run.model.holds(config)
-    for part in _parts_of(config, run.model.ending):
+    code = BLOCKS[config.stages[-1].block] if run is None else run.model
+    holds = code.holds(config)
+    for part in _parts_of(config, run.model.ending if run else ""):
         yield replace(part, holds=holds[part.name]) if part.name in holds else part
 
 

@@ -143,6 +143,9 @@ class Block:
             block, if that does not follow from rows and columns of one image; "" if nothing.
         other_sizes: a sentence on what its weights need at another image size, besides the new shapes that the Tape shows;
             "" if nothing.
+        has_modes: whether its code differs in training mode (`module.train()`), as that of batch norms does.
+        holds: parts after which the forward of the authors' code frees the outputs of earlier parts that it has names for;
+            as for an `Implementation`. That of the last stage's block is used.
         problems: what is wrong with a stage (by its number) of a config whose keys are valid.
     """
 
@@ -162,6 +165,8 @@ class Block:
     after: tuple[Sliding, ...] = ()
     mixes_else: Callable[[LayerConfig], str] = nothing_else
     other_sizes: Callable[[EncoderConfig], str] = any_size
+    has_modes: bool = False
+    holds: Callable[[EncoderConfig], Mapping[str, tuple[str, ...]]] = nothing_held
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -185,6 +190,7 @@ class PatchEmbed:
         input_shape: the shape of the encoder's input.
         makes: the layout of the tokens.
         other_sizes: as of a `Block`.
+        has_modes: whether its code differs in training mode.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -193,6 +199,7 @@ class PatchEmbed:
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
     makes: TokenLayout = GRID
     other_sizes: Callable[[EncoderConfig], str] = any_size
+    has_modes: bool = False
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -239,6 +246,7 @@ class Part:
             those after the first.
         has_weights: whether it has weights that a training step can change.
         other_sizes: as of a `Block`.
+        has_modes: whether its code differs in training mode.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -250,6 +258,7 @@ class Part:
     taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     has_weights: bool = True
     other_sizes: Callable[[EncoderConfig], str] = any_size
+    has_modes: bool = False
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
     @property

@@ -34,6 +34,7 @@ FVCORE_KINDS = {
     "bmm": "matmul",
     "conv": "conv2d",
     "layer_norm": "layer_norm",
+    "batch_norm": "batch_norm",
     "upsample_nearest2d": "upsample_nearest",
     "upsample_bilinear2d": "upsample_bilinear",
 }
@@ -53,7 +54,7 @@ Sides = int | Sequence[int]
 
 
 def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
-    """Counts of fvcore's FlopCountAnalysis: MACs, and 5 for each element of a LayerNorm."""
+    """Counts of fvcore's FlopCountAnalysis: MACs, 5 for each element of a LayerNorm and 2 of a BatchNorm."""
     analyze = import_flop_count_analysis()
     logger = logging.getLogger("fvcore.nn.jit_analysis")
     with torch.no_grad(), _quiet(logger), _untraced_on_meta(image):

@@ -26,7 +26,7 @@ from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Differenc
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
-from .encoder import freeze, image_for
+from .encoder import freeze, image_for, in_training_mode
 from .fold import fold, twins_of, unfold, unfold_counts
 from .implementation import build_implementation, of_another_version, unavailable
 from .slices import NOTE
@@ -145,7 +145,7 @@ def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Chec
         freeze(stack.model, config)
     forward = trace_forward(stack.model, stack.image, stack.weights_bytes, grad=grad)
     inference = unfold(forward, stack.twins)
-    freeze(stack.model, config)
+    in_training_mode(freeze(stack.model, config), config)
     saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
     run = config.run
     training, backward = trace_training(

@@ -10,6 +10,7 @@
   (preprocess_mask) and sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left
   out, because its allocations are not documented. The rules are those of torch 2.14.1; for inputs (B, h, N, d) they are those
   of 2.13.0 too. Inputs (h, N, d) get a batch of 1; for torch before 2.14 they run as unfused products.
+- Batch norm runs cuDNN's kernel where it takes the inputs, which keeps no statistics in evaluation: see `batch_norm`.
 - The softmax of unfused products is made of several operations, which CUDA allocates for. Source: _safe_softmax in SoftMax.cpp.
 - Slices that take a whole dimension do nothing, even if the installed torch records them: see `slices`.
 - Autocast depends on the device type, and meta does not have autocast: see `autocast`.
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..encoder.torch_versions import NEWEST, Version
-from . import slices
+from . import batch_norm, slices
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
@@ -76,6 +77,8 @@ class AsOnCuda(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             gets_batch = args[0].dim() == FUSED_DIMS - 1 and self.version >= UNBATCHED_SINCE
             return _attention(*args, **kwargs, is_fused=args[0].dim() == FUSED_DIMS or gets_batch)
+        if func is F.batch_norm:
+            return batch_norm.function(*args, **kwargs)
         if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:
@@ -158,13 +161,14 @@ _ON_CUDA: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.roll.default: _roll,
     torch.ops.aten._safe_softmax.default: _safe_softmax,
     torch.ops.aten.native_layer_norm_backward.default: _layer_norm_backward,
+    torch.ops.aten.native_batch_norm_backward.default: batch_norm.backward,
     torch.ops.aten.col2im.default: _fold,
     torch.ops.aten.im2col.default: _unfold,
     torch.ops.aten.log_sigmoid_forward.default: _log_sigmoid,
 }
 IN_ONE = frozenset({
-    torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.col2im.default, torch.ops.aten.im2col.default,
-    torch.ops.aten.log_sigmoid_forward.default,
+    torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.native_batch_norm_backward.default,
+    torch.ops.aten.col2im.default, torch.ops.aten.im2col.default, torch.ops.aten.log_sigmoid_forward.default,
 })  # fmt: skip
 """Those of which the results on CUDA are made in one operation."""
 

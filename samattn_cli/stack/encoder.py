@@ -235,6 +235,14 @@ def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
     return model
 
 
+def in_training_mode(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
+    """`model` as a training step runs it: in training mode if its code depends on that; otherwise as it is.
+
+    Other encoders have nothing that depends on it, such as dropout.
+    """
+    return model.train() if config.has_modes else model
+
+
 def image_for(config: EncoderConfig, device: str = "cpu") -> Tensor:
     """An input for `config`, in its dtype: (B, in_chans, height, width), unless the encoder has another input shape."""
     return torch.empty(config.input_shape, dtype=getattr(torch, config.run.dtype), device=device)

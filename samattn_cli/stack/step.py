@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..encoder.model import EncoderConfig
-from .encoder import freeze, image_for, in_tuple
+from .encoder import freeze, image_for, in_training_mode, in_tuple
 from .implementation import build_implementation
 from .parallel import in_ddp, shard, shared_out
 
@@ -57,6 +57,7 @@ class Step:
         if config.run.mode == "training":
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             make = OPTIMIZERS[config.run.optimizer]
+            in_training_mode(self.model, config)
             self.optimizer = shared_out(trained, make, config.run) if config.run.is_zero1 else make(trained)
             self._prepare(device)
 

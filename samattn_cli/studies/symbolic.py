@@ -102,12 +102,13 @@ def symbolic(
     config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None, training: bool = False
 ) -> Symbolic:
     """Pass one segment of an encoder over the Tape on symbols; with `live_bytes` (live before it), L is a symbol too."""
-    part, training = _part_of(config, segment), training or config.run.keeps_graph
+    part, in_mode = _part_of(config, segment), training and config.has_modes
+    training = training or config.run.keeps_graph
     taps = taps_of(part, segment, config.run.batch_size)
     space = Space(values_of(config, segment, live_bytes=live_bytes))
     names = _with_grid({name: space.symbol(name) for name in space.points})
     placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
-    tape = tape_for(config.run, names["s"], training=training)
+    tape = tape_for(config.run, names["s"], training=training, in_training_mode=in_mode)
     entry = segment.entries[0]
     entered = _entered(entry, _as_sequence(_shape(part, names), entry), names["s"])
     with weights_of(tape, config, part.name, freezes=training and not trains_all(config.run.trains)):

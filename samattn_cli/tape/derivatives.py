@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .graph import Backward, Sum
 from .ops import ELEMENTWISE_FLOPS, InputLayout
 from .storage import Dim, Shape
-from .tensor import Tensor
+from .tensor import CHANNELS_LAST, Tensor, dense_stride_like, lies_in_order
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -357,6 +357,44 @@ def softmax(x: Tensor, out: Tensor) -> Backward:
 def layer_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...]) -> Backward:
     """Layer norm: edges x, weight, bias."""
     return lambda tape, g: _gradients_of(tape, "layer_norm_backward", (g, x, *stats), (x, *weights))
+
+
+def batch_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...], by_cudnn: bool) -> Backward:
+    """Batch norm: edges x, weight, bias. Each gradient is of the type of its operand, and that of x lies as x does.
+
+    For cuDNN's kernel the gradient is copied to the memory order of x, and all three gradients are computed.
+    """
+    operands = (x, *weights)
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        ordered = _as_image(tape, g, like=x) if by_cudnn else g
+        made = tuple(
+            tape.new(operand.shape, dense_stride_like(operand), operand.item_bytes)
+            if by_cudnn or operand.grad_fn
+            else None
+            for operand in operands
+        )
+        tape.record(
+            "backward",
+            "batch_norm_backward",
+            reads=(ordered, x, *weights[:1], *stats),
+            writes=tuple(gradient for gradient in made if gradient is not None),
+            elementwise_flops=ELEMENTWISE_FLOPS["batch_norm_backward"] * g.elements,
+        )
+        tape.free(ordered, keep=g)
+        return made
+
+    return backward
+
+
+def _as_image(tape: Tape, g: Tensor, *, like: Tensor) -> Tensor:
+    """``g.contiguous(memory_format)``: (B, C, H, W) in the memory order of an image, which is channels-last or not."""
+    if not like.is_channels_last:
+        return tape.contiguous("contiguous", g)
+    if lies_in_order(g.shape, g.stride, CHANNELS_LAST):
+        return g
+    (copy,) = tape.make("contiguous", "copy", (g,), g.shape)
+    return copy.channels_last()
 
 
 def pad(x: Tensor) -> Backward:

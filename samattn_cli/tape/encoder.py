@@ -152,12 +152,13 @@ def forward(
     """
     computed = without_parallel(config)
     run = computed.run
-    training = training or run.keeps_graph
+    in_mode, training = training and config.has_modes, training or run.keeps_graph
     # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train), and
     # for code of a library that makes results which nothing reads
     differs = run.attention != "eager" or run.autocast != "none" or config.implementation != REFERENCE
     target = AMPERE if run.attention == "eager" else target
-    passed = _forward(computed, training and differs, training and not trains_all(run.trains), target, first)
+    freezes = training and not trains_all(run.trains)
+    passed = _forward(computed, training and (differs or in_mode), freezes, target, first, in_mode)
     return passed if computed is config else replace(passed, config=config)
 
 
@@ -171,9 +172,10 @@ def without_parallel(config: EncoderConfig) -> EncoderConfig:
 
 @lru_cache(maxsize=32)
 def _forward(
-    config: EncoderConfig, training: bool, freezes: bool, target: Target, first: int | None
+    config: EncoderConfig, training: bool, freezes: bool, target: Target, first: int | None, in_mode: bool
 ) -> ForwardPass:
-    tape = tape_for(config.run, ITEM_BYTES[config.run.dtype], training=training, target=target)
+    item_bytes = ITEM_BYTES[config.run.dtype]
+    tape = tape_for(config.run, item_bytes, training=training, in_training_mode=in_mode, target=target)
     image = tape.tensor(*config.input_shape)
     driver = _Driver(tape, config, freezes=freezes)
     return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
@@ -188,7 +190,14 @@ def weights_of(
     return tape.weights(train=part in config.trained, adapters_train=trains_adapters(config.run.trains))
 
 
-def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target = AMPERE) -> Tape:
+def tape_for(
+    run: RunConfig,
+    item_bytes: Dim,
+    *,
+    training: bool,
+    in_training_mode: bool = False,
+    target: Target = AMPERE,
+) -> Tape:
     """A Tape for a run; `item_bytes` is the size of a number in its dtype, an integer or a symbol."""
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.product_dtype == "float16"
@@ -198,6 +207,7 @@ def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target 
         half_to_float=half,
         training=training,
         holds_graph=training,
+        in_training_mode=in_training_mode,
         target=replace(target, torch=run.torch_version),
     )
 

@@ -50,6 +50,9 @@ ELEMENTWISE_FLOPS = {
     "norm": 2,  # per element of the input: square, add
     "gelu_backward": 10,  # the same, and x times the Gaussian density: square, scale, exponential, multiply, add
     "layer_norm": 5,  # fvcore's figure for one with weight and bias
+    "batch_norm": 2,  # in evaluation, fvcore's figure: scale, shift
+    "batch_norm_training": 5,  # with the mean and the variance of the batch, as layer norm
+    "batch_norm_backward": 12,  # as layer norm's
     "layer_norm_backward": 12,  # three gradients and two sums over the width
     "sum": 1,  # per element of the input
     "max": 1,  # a comparison per element of the input

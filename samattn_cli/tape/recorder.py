@@ -32,6 +32,8 @@ class Recorder:
         half_to_float: whether softmax widens the type of products in its own kernel (float16), without a copy.
         training: whether autograd is on; some kernels then have more outputs.
         holds_graph: whether a result that nothing reads holds what autograd has saved for it: in training.
+        in_training_mode: whether modules are in training mode, as `module.train()` sets it: in a training step of an encoder
+            whose code depends on it.
         target: where it runs, which decides the kernels of fused attention.
     """
 
@@ -43,6 +45,7 @@ class Recorder:
         half_to_float: bool = False,
         training: bool = False,
         holds_graph: bool = False,
+        in_training_mode: bool = False,
         target: Target = AMPERE,
     ) -> None:
         self.item_bytes = item_bytes
@@ -50,6 +53,7 @@ class Recorder:
         self.half_to_float = half_to_float
         self.training = training
         self.holds_graph = holds_graph
+        self.in_training_mode = in_training_mode
         self.target = target
         self.ops: list[Op] = []
         self.buffers: list[Buffer] = []

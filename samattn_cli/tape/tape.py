@@ -257,6 +257,11 @@ class Tape(Recorder):
         """``x += other``, without its derivative."""
         self.record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
 
+    def added_(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """``x += other``, which no operation has saved; returns the changed `x`."""
+        self.add_(name, x, other)
+        return self.derived(name, x, (x, other), derivatives.passes(x, other))
+
     def add_to_channels(self, x: Tensor, *terms: tuple[str, Dim, Tensor]) -> Tensor:
         """``x[..., first : first + C] += term`` for each (name, first, term), in place; returns the changed `x`.
 
@@ -455,6 +460,40 @@ class Tape(Recorder):
                 self.free(x)
             derivative = derivatives.layer_norm(x, *used, stats=stats)
             return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
+
+    def batch_norm(self, name: str, x: Tensor) -> Tensor:
+        """``nn.BatchNorm2d``, as the submodule `name`: (B, C, ...) -> the same.
+
+        In training mode it uses the statistics of the batch, which backward needs, and updates the running ones in place.
+        In evaluation ATen's own kernel keeps them too; cuDNN's, which does not take bfloat16, does not.
+        """
+        with self.module(name):
+            channels = x.shape[1]
+            weights = [self.parameter("weight", channels), self.parameter("bias", channels)]
+            running = self.buffer(channels), self.buffer(channels)
+            self.buffer(item_bytes=INT64_BYTES)  # batches seen
+            used = [self.weight(weight) for weight in weights]
+            out = self.new(x.shape, dense_stride_like(x), x.item_bytes)
+            by_cudnn = not (self._is_bfloat16(x) or self._is_bfloat16(used[0]))
+            kept = 0 if by_cudnn and not self.in_training_mode else channels
+            stats = tuple(self.new((kept,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
+            if by_cudnn:
+                stats += (self.new((0,), (1,), 1),)  # what a norm that is fused with an activation would keep
+            kind = "batch_norm_training" if self.in_training_mode else "batch_norm"
+            self.record(
+                "",
+                kind,
+                reads=(x, *used, *running),
+                writes=(out, *stats),
+                parameters=tuple(weights),
+                elementwise_flops=ELEMENTWISE_FLOPS[kind] * x.elements,
+                frees=tuple(stat.storage for stat in stats),
+            )
+            derivative = derivatives.batch_norm(x, *used, stats=stats, by_cudnn=by_cudnn)
+            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
+
+    def _is_bfloat16(self, x: Tensor) -> bool:
+        return x.item_bytes == ITEM_BYTES["bfloat16"] and not self.half_to_float
 
     # Operations that move numbers and compute none
 

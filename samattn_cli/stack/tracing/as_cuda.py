@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batch_norm import batch_norm
 from ..cuda import FUSED_DIMS, aligned, unfused
 
 KEY = "AutogradMeta"
@@ -30,7 +31,6 @@ FLASH_ALIGNMENT = 8
 FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 """Whether queries (B, N, d) run in a fused kernel: attention.cpp of torch 2.14."""
 HAS_RMS_NORM = hasattr(torch.ops.aten, "_fused_rms_norm_backward")
-MOST_IN_TRAINING, MOST_IN_EVALUATION = 880801, 65535
 
 
 class AttentionCall(NamedTuple):
@@ -168,35 +168,6 @@ def dropout(x: Tensor, p: float, train: bool) -> Tensor:
         return x.mul(torch.zeros((), dtype=x.dtype, device=x.device))
     out: Tensor = torch.ops.aten.native_dropout(x, p, True)[0]
     return out
-
-
-def batch_norm(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    mean: Tensor | None,
-    variance: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    _cudnn: bool,
-) -> Tensor:
-    """A batch norm as ATen runs it on CUDA: cuDNN keeps no statistics in evaluation."""
-    kernel = torch.ops.aten.native_batch_norm
-    if _cudnn_takes(x, weight, bias, mean, training=training):
-        kernel = torch.ops.aten.cudnn_batch_norm
-    out: Tensor = kernel(x, weight, bias, mean, variance, training, momentum, eps)[0]
-    return out
-
-
-def _cudnn_takes(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, *, training: bool
-) -> bool:
-    """_select_batch_norm_backend of Normalization.cpp."""
-    if weight is None or bias is None or torch.bfloat16 in {x.dtype, weight.dtype}:
-        return False
-    most = MOST_IN_TRAINING if training else MOST_IN_EVALUATION
-    return (mean is not None or training) and x.dim() > 2 and x.shape[0] <= most  # noqa: PLR2004 - (B, C, ...)
 
 
 def _rms_norm(

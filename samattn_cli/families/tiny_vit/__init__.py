@@ -1,0 +1,1 @@
+"""TinyViT, and MobileSAM's image encoder."""
