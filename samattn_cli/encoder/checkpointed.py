@@ -130,17 +130,22 @@ def checkpointed(config: EncoderConfig) -> frozenset[str]:
 
 
 def checkpointed_stages(config: EncoderConfig) -> tuple[tuple[str, ...], ...]:
-    """The names of the parts of each stage that is checkpointed as a whole: its blocks, and the transition that ends it."""
-    if not config.run.checkpointing or "stages" not in _kinds(config):
+    """The names of the parts of each stage that is checkpointed as a whole: its blocks, and the transition that ends it.
+
+    In "later_stages" it begins the next one.
+    """
+    kinds = _kinds(config)
+    if not config.run.checkpointing or kinds == (BLOCKS,):
         return ()
     stages: list[list[str]] = [[]]
     for part in config.plan:
         slot = getattr(part, "slot", BLOCKS)
-        if stages[-1] and part.name in begin_stages(config):
+        begins = slot == "transitions" if "later_stages" in kinds else part.name in begin_stages(config)
+        if stages[-1] and begins:
             stages.append([])
         if slot in {BLOCKS, "transitions", "endings"}:
             stages[-1].append(part.name)
-        if slot == "transitions":
+        if slot == "transitions" and "stages" in kinds:
             stages.append([])
     return tuple(map(tuple, stages))
 

@@ -311,7 +311,8 @@ class Implementation:
         difference: what differs from the reference, as a sentence without a subject: "copies the relative positions".
         holds: the parts after which it frees the outputs of earlier parts that its forward still has names for:
             ``{"norm": ("pos_embed",)}``. Of a part with several outputs, those after the first; see `first_output`.
-        checkpoints: of what its gradient checkpointing keeps only the input: "blocks", "stages", or both, one in the other.
+        checkpoints: of what its gradient checkpointing keeps only the input: "blocks", "stages", which a transition ends, or
+            both, one in the other; or "later_stages", which a transition begins.
         ending: the name of a step that its forward has after the last block, such as a copy; "" if it has none. Its code
             is in ``ENDINGS``.
         problems: what the model cannot run in a config whose blocks and neck it has.

@@ -17,7 +17,11 @@ EAGER, DEFAULT = "eager", "sdpa"
 ENTRIES = ("attn_implementation", "_attn_implementation")
 """The entries of a config.json that name it; transformers reads both."""
 
-TIMM_SWITCHES = ("blocks.0.attn.fused_attn", "layers.0.blocks.0.attn.fused_attn")
+TIMM_SWITCHES = (
+    "blocks.0.attn.fused_attn",
+    "layers.0.blocks.0.attn.fused_attn",
+    "stages.1.blocks.0.attn.fused_attn",
+)
 
 
 def of_transformers(keys: Keys, config: EncoderConfig, description: Description, model_type: str) -> Keys:

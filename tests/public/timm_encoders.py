@@ -23,7 +23,7 @@ import torch
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.encoder.implementations import implementation_of
 from samattn_cli.stack.cuda import AsOnCuda
-from samattn_cli.stack.encoder import image_for
+from samattn_cli.stack.encoder import image_for, in_training_mode
 from samattn_cli.stack.implementation import build_implementation
 from samattn_cli.stack.trace import PartTrace, Tracer, trace_forward, trace_training
 from samattn_cli.studies.verify import claims_of
@@ -148,7 +148,7 @@ def traced(config: EncoderConfig) -> dict[str, Figures]:
     weights = sum(rounded(each.nbytes) for each in (*model.parameters(), *model.buffers()))
     image = image_for(config, "meta")
     inference = trace_forward(model, image, weights)
-    training, backward = trace_training(model, image, 0)
+    training, backward = trace_training(in_training_mode(model, config), image, 0)
     phases = {"inference": inference, "training": training, "backward": backward}
     return {phase: _of_traces(parts) for phase, parts in phases.items()} | {"whole": {"": _whole(config)}}
 

@@ -17,7 +17,13 @@ from ...units import INT64_BYTES
 
 
 class Code:
-    """The steps of the attention that implementations write differently, as the authors write them."""
+    """The steps of the block that implementations write differently, as the authors write them.
+
+    Attributes:
+        on_grid: whether the shortcut is (B, H, W, C), and not (B, L, C).
+    """
+
+    on_grid = False
 
     def __init__(self, tape: Tape, layer: LayerConfig) -> None:
         self.tape = tape
@@ -27,7 +33,7 @@ class Code:
         """The biases, if they are made before all else."""
         return None
 
-    def eager(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor) -> tuple[Tensor, ...]:
+    def eager(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, _bias: Tensor | None) -> tuple[Tensor, ...]:
         """Attention that makes the score matrix: (M, h, N, d) three times -> (M, N, C), and what is kept until the end."""
         tape = self.tape
         raw = tape.scores(q, k)  # (M, h, N, N)
@@ -45,7 +51,7 @@ class Code:
         tape.free(normed)
         return y, probabilities
 
-    def sdpa(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor) -> tuple[Tensor, ...]:
+    def sdpa(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, _bias: Tensor | None) -> tuple[Tensor, ...]:
         """Torch's scaled_dot_product_attention, with the biases as its mask."""
         tape = self.tape
         bias = biases(tape, self.layer)
@@ -93,11 +99,11 @@ def block(
     """Attention, shortcut; convolution; MLP, shortcut: (B, H, W, C) -> the same."""
     B, H, W, C = x.shape
     tape.registers("attn", "mlp", "local_conv")
-    rows = x.view(B, H * W, C)
-    y = attend(tape, rows, layer, kernel, code)
-    attended = tape.add("add_attn", rows, y)
+    shortcut = x if code.on_grid else x.view(B, H * W, C)
+    y = attend(tape, shortcut, layer, kernel, code)
+    attended = tape.add("add_attn", shortcut, y)
     tape.free(y)
-    image = attended.transpose(1, 2).view(B, C, H, W)
+    image = attended.permute(0, 3, 1, 2) if code.on_grid else attended.transpose(1, 2).view(B, C, H, W)
     mixed = conv_norm(tape, "local_conv", image, C, 3, groups=C)
     tape.free(attended)
     rows = mixed.view(B, C, H * W).transpose(1, 2)
@@ -108,12 +114,20 @@ def block(
 
 
 def attend(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type[Code]) -> Tensor:
-    """Attention over windows, or over the whole grid: (B, L, C) -> the same."""
-    (B, L, C), (h, w), (rows, columns) = x.shape, layer.windows.size, layer.windows.counts
-    if layer.spans_grid and layer.windows.covered == layer.grid:
-        return attention(tape, x, layer, kernel, code)
-    grid = x.view(B, *layer.grid, C)
-    whole = padded(tape, grid, layer.windows)
+    """Attention over windows, or over the whole grid: (B, L, C), or (B, H, W, C) for code on the grid -> the same."""
+    (B, *_, C), (H, W) = x.shape, layer.grid
+    if layer.windows.size == layer.grid:
+        rows = x.view(B, H * W, C) if code.on_grid else x
+        y = attention(tape, rows, layer, kernel, code)
+    else:
+        y = in_windows(tape, x if code.on_grid else x.view(B, H, W, C), layer, kernel, code)
+    return y if y.shape == x.shape else y.view(*x.shape)
+
+
+def in_windows(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type[Code]) -> Tensor:
+    """Attention over windows: (B, H, W, C) -> the same."""
+    (B, *_, C), (h, w), (rows, columns) = x.shape, layer.windows.size, layer.windows.counts
+    whole = padded(tape, x, layer.windows)
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
     cut = whole.view(B, rows, h, columns, w, C).transpose(2, 3)
     windows = tape.reshape("window_partition", cut, B * rows * columns, h * w, C)
@@ -125,7 +139,7 @@ def attend(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type[Co
     tape.free(y, keep=together)
     out = crop(tape, together, layer.grid)
     tape.free(together, keep=out)
-    return out.view(B, L, C)
+    return out
 
 
 def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type[Code]) -> Tensor:
@@ -139,9 +153,11 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type
         qkv = tape.linear("qkv", normed, 3 * C, bias=layer.stage.qkv_bias)
         parts = qkv.view(M, N, h, 3 * (C // h)).split((C // h,) * 3, dim=3)  # (M, N, h, d) each
         q, k, v = (each.permute(0, 2, 1, 3) for each in parts)
-        y, *kept = (steps.eager if kernel == "eager" else steps.sdpa)(q, k, v, normed)
+        y, *kept = (steps.eager if kernel == "eager" else steps.sdpa)(q, k, v, normed, bias)
         out = tape.linear("proj", y, C)
-        tape.free(y, *kept, qkv, *(() if bias is None else (bias,)))
+        tape.free(y, *kept, qkv)
+        if bias is not None:
+            let_go(tape, bias)
     return out
 
 

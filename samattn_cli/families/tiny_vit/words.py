@@ -16,16 +16,20 @@ from ...encoder.slots import (
     Block,
     Entering,
     Family,
+    Implementation,
     PatchEmbed,
     Placing,
     Problem,
     Sliding,
     Stream,
     Transition,
+    Wanted,
+    cannot_run,
     ends_of_stages,
     slid,
 )
 from ...errors import Message
+from ..swin.words import held_by_timm
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -85,6 +89,38 @@ def _before_blocks(config: EncoderConfig) -> str:
     return "patch_embed" if config.pos_embed == "none" else "pos_embed"
 
 
+def of_stage(config: EncoderConfig, number: int) -> Iterator[Wanted]:
+    """What timm has in each stage: convolutions in the first, square windows of one kind in the others."""
+    first, stage, last = config.stages[0], config.stages[number], config.stages[-1]
+    block, transition = ("tiny_vit", "conv_merging") if number else ("mbconv", "none")
+    yield ("block",), stage.block == block, f"{block} blocks in this stage"
+    yield ("transition",), stage.transition == transition, f"transition {transition} in this stage"
+    yield ("qkv_bias",), stage.qkv_bias or stage is first, "qkv_bias true"
+    yield ("global_attn_indexes",), not stage.global_attn_indexes, "no global blocks"
+    yield ("overrides",), not stage.overrides, "blocks of one kind"
+    if number:
+        high, wide = stage.window_size
+        yield ("window_size",), high == wide, "windows that are square"
+        yield ("window_size",), high > 0 and stage.num_windows_side is None, "a window_size"
+        yield ("mlp_ratio",), stage.mlp_ratio == last.mlp_ratio, "one mlp_ratio in all stages but the first"
+
+
+def of_timm(config: EncoderConfig) -> Iterator[Problem]:
+    """What TinyVit cannot run."""
+    wanted: list[Wanted] = [
+        (("patch_embed",), config.patch_embed == "conv_stem", "patch_embed conv_stem"),
+        (("pos_embed",), config.pos_embed == "none", "pos_embed none"),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        *(
+            (("stages", number, *at), is_so, what)
+            for number in range(len(config.stages))
+            for at, is_so, what in of_stage(config, number)
+        ),
+    ]
+    yield from cannot_run("TinyVit of timm", wanted)
+
+
 FAMILY = Family(
     blocks={
         "mbconv": Block(
@@ -125,4 +161,19 @@ FAMILY = Family(
             has_modes=True,
         ),
     },
+    implementations=(
+        Implementation(
+            library="timm",
+            model="TinyVit",
+            versions=("1.0.31",),
+            blocks=("mbconv", "tiny_vit"),
+            necks=("none",),
+            kernels=("sdpa", "eager"),
+            difference="scales queries in place of scores, caches the biases of windows in its first forward, and holds the "
+            "patches and what enters a stage until its end; its checkpointing is of stages",
+            holds=held_by_timm,
+            checkpoints=("later_stages",),
+            problems=of_timm,
+        ),
+    ),
 )
