@@ -138,6 +138,8 @@ def _allocates(op: Op) -> int:
 
 
 def _vs_global(at: At) -> VsGlobal:
+    if not at.segment.recording.scores:  # a layer of convolutions
+        return VsGlobal(1.0, 1.0, 1.0, 0.0)
     as_global = At(at.passes.all_global, at.number)
     saving = 1 - _attention_bytes(at) / _attention_bytes(as_global)
     return VsGlobal(*_flops_ratios(at.segment.recording, as_global.segment.recording), saving)
