@@ -78,7 +78,7 @@ class AsOnCuda(TorchFunctionMode):
             gets_batch = args[0].dim() == FUSED_DIMS - 1 and self.version >= UNBATCHED_SINCE
             return _attention(*args, **kwargs, is_fused=args[0].dim() == FUSED_DIMS or gets_batch)
         if func is F.batch_norm:
-            return batch_norm.function(*args, **kwargs)
+            func = batch_norm.function
         if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:

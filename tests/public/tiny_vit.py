@@ -229,14 +229,22 @@ RECORDS = (
         values={
             "eager": {"run.batch_size": 2},
             "sdpa, a grid that is a window": {
-                "run.attention": "sdpa", "neck": "none", "image_size": 24, "stages.2.window_size": 3,
-                "stages.2.transition": "conv_merging", "stages.1.window_size": [3, 2],
+                "run.attention": "sdpa",
+                "neck": "none",
+                "image_size": 24,
+                "stages.2.window_size": 3,
+                "stages.2.transition": "conv_merging",
+                "stages.1.window_size": [3, 2],
             },
         },
         folded={"eager": {}, "sdpa, bfloat16": {"run.attention": "sdpa", "run.dtype": "bfloat16"}},
         in_full={
             "autocast, checkpointing": {"run.autocast": "bfloat16", "run.checkpointing": True},
-            "one window, a class of rows": {"image_size": [24, 56], "run.batch_size": 2, "stages.1.window_size": 7},
+            "one window, a class of rows": {
+                "image_size": [24, 56],
+                "run.batch_size": 2,
+                "stages.1.window_size": 7,
+            },
             "frozen convolutions": {"run.mode": "training", "run.trains": ["blocks.1", "neck"]},
             "gradients that lie otherwise": {"neck": "none", "norm": True},
             "everywhere, autograd on": {"stages.2.window_size": 0, "run.grad": True, "run.dtype": "float16"},

@@ -58,7 +58,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
 
 def from_weights(weights: Weights) -> Keys:
     """Widths show where stages begin; the table of biases shows heads and the window; the neck shows MobileSAM."""
-    width, in_chans, *_ = weights.shape("patch_embed.seq.0.c.weight", 4)
+    _, in_chans, *_ = weights.shape("patch_embed.seq.0.c.weight", 4)
     is_sam = "neck.0.weight" in weights
     stages = _stages(weights, is_sam=is_sam)
     keys = {
@@ -112,13 +112,20 @@ def _kind(weights: Weights, index: int) -> Keys | None:
     if f"{block}.conv1.c.weight" in weights:
         hidden, width, *_ = weights.shape(f"{block}.conv1.c.weight", 4)
         heads = width // HEAD_WIDTH if width % HEAD_WIDTH == 0 else 1
-        return {"block": "mbconv", "embed_dim": width, "num_heads": heads, "mlp_ratio": ratio_of(hidden, width)}
+        return {
+            "block": "mbconv",
+            "embed_dim": width,
+            "num_heads": heads,
+            "mlp_ratio": ratio_of(hidden, width),
+        }
     if f"{block}.attn.attention_biases" not in weights:
         return None
     heads, area = weights.shape(f"{block}.attn.attention_biases", 2)
     hidden, width = weights.shape(f"{block}.mlp.fc1.weight", 2)
     if (window := square_side(area)) is None:
-        raise weights.error("not-in-shapes", f"{area} biases of block {index} are not those of a square window")
+        raise weights.error(
+            "not-in-shapes", f"{area} biases of block {index} are not those of a square window"
+        )
     return {
         "block": "tiny_vit",
         "embed_dim": width,

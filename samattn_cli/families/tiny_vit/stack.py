@@ -9,7 +9,7 @@ d = C / h, M = B * windows, N tokens of a window.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +75,7 @@ class Attention(nn.Module):
         self.register_buffer("attention_bias_idxs", index_of_distances(size), persistent=False)
         self.register_load_state_dict_post_hook(_renew)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Attention:
         """In evaluation the biases of all pairs are a buffer."""
         super().train(mode)
         self._buffers.pop("ab", None)

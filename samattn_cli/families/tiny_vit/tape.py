@@ -33,7 +33,9 @@ class Code:
         """The biases, if they are made before all else."""
         return None
 
-    def eager(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, _bias: Tensor | None) -> tuple[Tensor, ...]:
+    def eager(
+        self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, _bias: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Attention that makes the score matrix: (M, h, N, d) three times -> (M, N, C), and what is kept until the end."""
         tape = self.tape
         raw = tape.scores(q, k)  # (M, h, N, N)
@@ -51,7 +53,9 @@ class Code:
         tape.free(normed)
         return y, probabilities
 
-    def sdpa(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, _bias: Tensor | None) -> tuple[Tensor, ...]:
+    def sdpa(
+        self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, _bias: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Torch's scaled_dot_product_attention, with the biases as its mask."""
         tape = self.tape
         bias = biases(tape, self.layer)
@@ -173,7 +177,9 @@ def biases(tape: Tape, layer: LayerConfig) -> Tensor:
     N = offsets = high * wide
     index = tape.buffer(N, N, item_bytes=INT64_BYTES)
     if tape.in_training_mode:
-        return tape.gather("biases", tape.parameter("attention_biases", heads, offsets), (index,), heads, N, N)
+        return tape.gather(
+            "biases", tape.parameter("attention_biases", heads, offsets), (index,), heads, N, N
+        )
     tape.unused_weight("attention_biases", heads, offsets)
     return tape.buffer(heads, N, N)
 

@@ -32,7 +32,9 @@ class Code(reference.Code):
         tape.cached_for_good(made)
         return tape.resident((heads, N, N))
 
-    def eager(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    def eager(
+        self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Scaled queries and probabilities are kept to the end."""
         assert bias is not None  # noqa: S101 - for the type checker
         tape = self.tape
@@ -48,7 +50,9 @@ class Code(reference.Code):
         tape.free(values, keep=y)
         return y, scaled, probabilities
 
-    def sdpa(self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    def sdpa(
+        self, q: Tensor, k: Tensor, v: Tensor, normed: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """The biases are its mask."""
         assert bias is not None  # noqa: S101 - for the type checker
         tape = self.tape
