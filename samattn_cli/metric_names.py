@@ -75,7 +75,7 @@ ROOTS = (
 )
 """The first words of the paths into an analysis."""
 
-WINDOW, GLOBAL, CHANNEL = KINDS = ("window", "global", "channel")
+WINDOW, GLOBAL, CHANNEL, CONVOLUTION = KINDS = ("window", "global", "channel", "convolution")
 COUNT = "count"
 """The number of layers of a kind."""
 

@@ -15,7 +15,7 @@ from ..records import dataclass
 from ..units import format_size
 from .keys import Pair
 
-Kind = Literal["window", "global", "channel"]
+Kind = Literal["window", "global", "channel", "convolution"]
 """A kind of placement."""
 
 NO_WINDOW: Pair = (0, 0)
@@ -88,6 +88,7 @@ class Placement:
         shift: cyclic shift of the windows in tokens (down, right).
         pads: whether the last windows extend over padding beyond the grid; otherwise they are smaller.
         over_channels: whether channels attend to channels, over all tokens.
+        attends: whether it attends at all; a layer of convolutions does not.
     """
 
     size: Pair | None = None
@@ -95,22 +96,27 @@ class Placement:
     shift: Pair = UNSHIFTED
     pads: bool = True
     over_channels: bool = False
+    attends: bool = True
 
     @property
     def is_global(self) -> bool:
         """Whether each token attends to the whole grid, on any grid."""
-        return self.size is None and self.count == UNCUT and not self.over_channels
+        return self.size is None and self.count == UNCUT and self._over_tokens
 
     @property
     def is_windowed(self) -> bool:
         """Whether each token attends to those of its window."""
-        return not self.is_global and not self.over_channels
+        return not self.is_global and self._over_tokens
+
+    @property
+    def _over_tokens(self) -> bool:
+        return self.attends and not self.over_channels
 
     @property
     def kind(self) -> Kind:
-        """In a word, which reports and rules have: "window", "global" or "channel"."""
-        if self.over_channels:
-            return "channel"
+        """In a word, which reports and rules have: "window", "global", "channel" or "convolution"."""
+        if not self._over_tokens:
+            return "channel" if self.attends else "convolution"
         return "global" if self.is_global else "window"
 
     @property
@@ -120,9 +126,9 @@ class Placement:
 
     @property
     def words(self) -> str:
-        """In words: "global", "channels", "window 7x7", "7x7 shift 3", "4x4 windows"."""
-        if self.over_channels:
-            return "channels"
+        """In words: "global", "channels", "convolution", "window 7x7", "7x7 shift 3", "4x4 windows"."""
+        if not self._over_tokens:
+            return "channels" if self.attends else "convolution"
         if self.is_global:
             return "global"
         if self.size is None:
@@ -180,6 +186,9 @@ EVERYWHERE = Placement()
 
 OVER_CHANNELS = Placement(over_channels=True)
 """A layer in which channels attend to channels."""
+
+NOWHERE = Placement(attends=False)
+"""A layer of convolutions, which does not attend."""
 
 
 def placement_of(window_size: Pair, num_windows_side: Pair | None = None, *, pads: bool = True) -> Placement:

@@ -134,7 +134,7 @@ class LayerConfig:
     @property
     def spans_grid(self) -> bool:
         """Whether each token attends to all tokens: the layer is global, or one window covers the grid."""
-        return self.windows.counts == (1, 1) and not self.over_channels
+        return self.windows.counts == (1, 1) and (self.is_global or self.is_windowed)
 
     @property
     def attends(self) -> str:

@@ -26,7 +26,7 @@ def is_counted(layer: LayerConfig, kind: str) -> bool:
     """Whether a layer counts as one of a kind. A window that covers the grid counts as global."""
     if kind == WINDOW:
         return layer.is_windowed and not layer.spans_grid
-    return layer.spans_grid if kind == GLOBAL else layer.over_channels
+    return layer.spans_grid if kind == GLOBAL else layer.placement.kind == kind
 
 
 def is_of_kind(layer: LayerConfig, kind: str) -> bool:

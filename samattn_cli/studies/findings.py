@@ -10,6 +10,7 @@ from math import gcd, prod
 from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig, RunConfig
+from ..encoder.registry import BLOCKS
 from ..figures import PEAKS
 from ..reports.analysis import (
     Change,
@@ -50,7 +51,10 @@ def findings(
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     items += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     items += _best_change(config, totals, changes)
-    mixes = any(layer.has_residual_block or layer.is_shifted for layer in config.layers)
+    mixes = any(
+        layer.has_residual_block or layer.is_shifted or BLOCKS[layer.stage.block].after
+        for layer in config.layers
+    )
     if all(layer.windows > 1 for layer in layers) and not mixes:
         message = "No layer is global: no block exchanges information between windows."
         items.append(Finding("no-global-layer", message))

@@ -142,7 +142,7 @@ def _after_layer(layer: LayerConfig, seen: Fields) -> Fields:
     residual = block.residual if layer.has_residual_block else ()
     slides = (Sliding(layer.q_stride, layer.q_stride), *block.after, *residual)
     rows, columns = (
-        _slid(_mixed(_slid(axis, block.before), windows), slides)
+        _slid(_mixed(_slid(axis, block.before), windows) if layer.placement.attends else axis, slides)
         for axis, windows in zip((seen.rows, seen.columns), _windows(layer), strict=True)
     )
     return Fields(rows, columns)
@@ -187,7 +187,11 @@ def _slid(seen: Axis, slides: tuple[Sliding, ...]) -> Axis:
 
 
 def _mixes_all(layer: LayerConfig) -> bool:
-    return not layer.over_channels and all(len(set(windows)) == 1 for windows in _windows(layer))
+    return (
+        not layer.over_channels
+        and layer.placement.attends
+        and all(len(set(windows)) == 1 for windows in _windows(layer))
+    )
 
 
 def _layer_flow(layer: LayerConfig, seen: Fields, tokens: int) -> LayerFlow:

@@ -253,8 +253,8 @@ RECORDS = (
         bad={
             "another stride": ({"patch_size": 8}, "[patch-size-fixed] patch_size 4 8"),
             "a window of convolutions": (
-                {"stages": [MBCONV | {"shift_size": 1}, FIRST, LAST]},
-                "[unused-key] mbconv shift_size swin swinv2",
+                {"stages": [MBCONV | {"window_size": 7, "global_attn_indexes": [0]}, FIRST, LAST]},
+                ("[unused-key] mbconv window_size", "[unused-key] mbconv global_attn_indexes"),
             ),
         },
     ),

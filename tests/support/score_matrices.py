@@ -16,7 +16,7 @@ def score_elements(layer: LayerConfig) -> int:
     """
     if layer.over_channels:
         return (layer.stage.embed_dim // layer.stage.num_heads) ** 2
-    if layer.stage.block == "mbconv":  # convolutions
+    if not layer.placement.attends:
         return 0
     rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
     over_grid = sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
-from ...encoder.placement import Placement
+from ...encoder.placement import NO_WINDOW, NOWHERE
 from ...encoder.slots import (
     Block,
     Entering,
@@ -45,9 +45,20 @@ LOCAL = Sliding(kernel=3, before=1)
 """A 3x3 convolution."""
 
 
-def of_tokens(_: Entering) -> Placing:
+def nowhere(_: Entering) -> Placing:
     """A block of convolutions does not attend."""
-    return Placing(Placement((1, 1)))
+    return Placing(NOWHERE)
+
+
+def convolution_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """Keys that say where a block attends."""
+    stage, place = config.stages[number], ("stages", number)
+    for key in ("global_attn_indexes", "window_size", "num_windows_side"):
+        if getattr(stage, key) not in {(), NO_WINDOW, None}:
+            message = (
+                f"mbconv blocks are convolutions, which do not attend, so they have no {key}: leave it out"
+            )
+            yield (*place, key), Message("unused-key", message)
 
 
 def strided_patches(image: Pair, _patch: int) -> Pair:
@@ -68,6 +79,13 @@ def stem_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
     if config.stages[0].embed_dim < LEAST_WIDTH:
         message = f"patch_embed conv_stem needs an embed_dim of at least {LEAST_WIDTH}, twice that of its first convolution"
         yield ("stages", 0, "embed_dim"), Message("no-channels-left", message)
+
+
+def sizes_of_mobile_sam(config: EncoderConfig) -> str:
+    """MobileSAM's forward has a fixed grid."""
+    if config.neck != "sam":
+        return ""
+    return "MobileSAM's own code views its last tokens as 64x64, so it runs at 1024 alone until that line is changed."
 
 
 def held_by_layers(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
@@ -128,13 +146,17 @@ FAMILY = Family(
             "one, and a 1x1 one back, each with BatchNorm. num_heads has no effect.",
             kernels=("eager", "sdpa"),
             windows=False,
-            place=of_tokens,
+            place=nowhere,
+            after=(LOCAL,),
+            problems=convolution_problems,
             has_modes=True,
             holds=held_by_layers,
         ),
         "tiny_vit": Block(
             summary="TinyViT's: attention in windows with a bias per distance of tokens, a depthwise 3x3 convolution with "
             "BatchNorm, and an MLP.",
+            after=(LOCAL,),
+            other_sizes=sizes_of_mobile_sam,
             has_modes=True,
             holds=held_by_layers,
         ),

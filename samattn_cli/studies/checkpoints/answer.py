@@ -122,6 +122,7 @@ def words_of(blocks: Sequence[int], layers: Sequence[LayerConfig]) -> str:
         "windowed": [b for b in blocks if layers[b].is_windowed],
         "global": [b for b in blocks if layers[b].is_global],
         "over channels": [b for b in blocks if layers[b].over_channels],
+        "convolutions": [b for b in blocks if not layers[b].placement.attends],
     }
     return " and ".join(f"{_listed(numbers)} ({kind})" for kind, numbers in kinds.items() if numbers)
 
