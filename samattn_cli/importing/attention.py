@@ -21,6 +21,8 @@ TIMM_SWITCHES = (
     "blocks.0.attn.fused_attn",
     "layers.0.blocks.0.attn.fused_attn",
     "stages.1.blocks.0.attn.fused_attn",
+    "stages.0.blocks.0.0.attn.fused_attn",
+    "stages.0.blocks.0.spatial_block.attn.fused_attn",
 )
 
 

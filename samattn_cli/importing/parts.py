@@ -34,6 +34,7 @@ DEFAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sam3_lite_text": ("vision_config", {"model_type": "sam3_vision_model"}),
     "qwen2_5_omni": ("thinker_config", {"model_type": "qwen2_5_omni_thinker"}),
     "qwen2_5_omni_thinker": ("vision_config", {"model_type": "qwen2_5_omni_vision_encoder"}),
+    "florence2": ("vision_config", {"model_type": "florence_vision"}),
     "exaone4_5": ("vision_config", {"model_type": "exaone4_5_vision"}),
     "mask2former": (BACKBONE, {"model_type": "swin", "depths": [2, 2, 18, 2], "out_features": FOUR_STAGES}),
     "maskformer": (BACKBONE, {
