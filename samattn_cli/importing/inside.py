@@ -18,7 +18,9 @@ from .weights import CheckpointKind
 WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """What torch.compile, FSDP and activation checkpointing write before the names within what they wrap."""
 
-STARTS = re.compile(r"(?:(?<=\.)|^)(?:patch_embed|pos_embed|conv_proj|features\.0|blocks|main_blocks|layers|stages)\b")
+STARTS = re.compile(
+    r"(?:(?<=\.)|^)(?:patch_embed|pos_embed|conv_proj|features\.0|blocks|main_blocks|layers|stages)\b"
+)
 """With one of these an encoder's own names begin."""
 
 PREFERRED = (
