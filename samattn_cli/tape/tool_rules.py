@@ -47,6 +47,7 @@ CONVOLUTION = frozenset({"conv2d"})
 PRODUCTS = frozenset({"matmul", "sdpa"})
 SDPA = frozenset({"sdpa"})
 LAYER_NORM = frozenset({"layer_norm"})
+BATCH_NORM = frozenset({"batch_norm"})
 ACTIVATIONS = frozenset({"gelu", "gelu_tanh", "relu"})
 """Activations that are modules in every family."""
 SILU = frozenset({"silu"})
@@ -90,6 +91,10 @@ def _elements_in(call: Call) -> Dim:
     return call.elements_in
 
 
+def _twice_elements_in(call: Call) -> Dim:
+    return 2 * call.elements_in
+
+
 def _elements_out(call: Call) -> Dim:
     return call.elements_out
 
@@ -103,7 +108,12 @@ FVCORE = (
     NO_SDPA,
     Rule("one per MAC", lambda call: _has_macs(call) and not _is_in_sdpa(call), _fvcore),
     Rule("5 per element of LayerNorm", _of(LAYER_NORM), _fvcore),
-    Rule("1 or 4 per element of a resized image", _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM), _fvcore),
+    Rule("2 per element of BatchNorm", _of(BATCH_NORM), _fvcore),
+    Rule(
+        "1 or 4 per element of a resized image",
+        _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM - BATCH_NORM),
+        _fvcore,
+    ),
 )
 
 FLOP_COUNTER = (
@@ -185,6 +195,7 @@ PTFLOPS = (
     ),
     Rule("nothing for direct calls of F.linear", lambda call: _of(LINEAR)(call) and not call.is_module),
     Rule("one per element of LayerNorm", _of(LAYER_NORM), _elements_in, by_module=True),
+    Rule("two per element of BatchNorm", _of(BATCH_NORM), _twice_elements_in, by_module=True),
     Rule("one per element of GELU and ReLU as modules", _of(ACTIVATIONS), _elements_in, by_module=True),
     Rule("one more for the functions that these modules call", _of(ACTIVATIONS), _elements_in),
     Rule("one per element of SiLU", _of(SILU), _elements_in),
@@ -243,6 +254,7 @@ CALFLOPS = (
     Rule(
         "5 per element of LayerNorm", _of(LAYER_NORM), lambda call: CALFLOPS_OF_LAYER_NORM * call.elements_in
     ),
+    Rule("2 per element of BatchNorm", _of(BATCH_NORM), _twice_elements_in),
     Rule("one per element of activations", _of(ACTIVATIONS, SILU), _elements_in),
     Rule("one per input element of max pooling", _of(MAX_POOL), _elements_in),
     Rule(

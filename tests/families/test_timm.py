@@ -86,6 +86,14 @@ def test_peak_of_timms_sam_at_its_default(words, mib):
         ),
         ("vit_b", ["pretrain_image_size=384"], "pretrain_image_size", "implementation-cannot-run"),
         ("vit_b", ["pre_norm=true"], "pre_norm", "implementation-cannot-run"),
+        (
+            "tiny_vit_5m",
+            ["stages.3.transition=conv_widening"],
+            "stages.3.transition",
+            "implementation-cannot-run",
+        ),
+        ("tiny_vit_5m", ["stages.1.window_size=[7,14]"], "stages.1.window_size", "implementation-cannot-run"),
+        ("mobile_sam", [], "implementation", "implementation-not-modelled"),  # it has no neck
         ("swinv2_t", ["run.attention=sdpa"], "run.attention", "kernel-not-modelled"),
     ],
     ids=str,

@@ -38,6 +38,7 @@ PATH = Path(__file__).with_name("timm.json")
 SAM = "sam_vit_b depth=3 global_attn_indexes=1"
 SWIN, SWINV2 = "swin_t stages.2.depth=2", "swinv2_t stages.2.depth=2"
 SAM2 = "sam2_hiera_t neck=none stages.2.depth=3 stages.2.global_attn_indexes=5"
+TINY = "tiny_vit_5m stages.2.depth=1"
 SMALL = (
     f"{SAM} image_size=256",
     f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16",
@@ -55,6 +56,8 @@ SMALL = (
     "vit_b depth=1 image_size=64 block=clip patch_embed=patch_no_bias pre_norm=true run.batch_size=2",
     f"{SAM2} image_size=128",
     f"{SAM2} image_size=[96,160] run.batch_size=2 run.dtype=float16",
+    f"{TINY} image_size=112",
+    f"{TINY} image_size=[120,136] run.batch_size=2 run.dtype=float16",
 )
 """Cases that take each path once. Each runs under both kernels."""
 
@@ -74,6 +77,11 @@ WIDE = (
     f"{SWINV2} image_size=128 run.autocast=bfloat16",
     "vit_b depth=2 image_size=64 run.autocast=float16",
     f"{SAM2} image_size=[96,160] run.autocast=bfloat16",
+    f"{TINY} image_size=[120,136] run.autocast=bfloat16",
+    f"{TINY} image_size=112 run.checkpointing=true",
+    "tiny_vit_5m",
+    "tiny_vit_21m run.dtype=bfloat16 run.batch_size=4",
+    "tiny_vit_5m image_size=1024",
     "sam_vit_b",
     "sam_vit_b run.dtype=bfloat16 run.batch_size=4",
     "sam_vit_l run.dtype=float16",

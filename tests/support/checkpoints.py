@@ -111,12 +111,30 @@ def of_sam2(config: EncoderConfig) -> Shapes:
     return found
 
 
+def of_tiny_vit(config: EncoderConfig) -> Shapes:
+    """Microsoft's, with its head and the buffers of batch norms; MobileSAM's, within the whole model."""
+    width, places, found = config.stages[-1].embed_dim, list(_places(config)), Shapes()
+    for name, shape in weight_shapes(config).items():
+        if block := re.fullmatch(r"blocks\.(\d+)\.(.*)", name):
+            layer, index = places[int(block[1])]
+            theirs = f"layers.{layer}.blocks.{index}.{block[2]}"
+        else:
+            theirs = re.sub(r"transitions\.(\d+)", lambda at: f"layers.{int(at[1]) - 1}.downsample", name)
+        found[theirs] = shape
+        if theirs.endswith("bn.weight"):
+            bn = theirs.removesuffix("weight")
+            found |= {f"{bn}running_mean": shape, f"{bn}running_var": shape, f"{bn}num_batches_tracked": ()}
+    found |= {"norm_head.weight": (width,), "head.weight": (1000, width)}
+    return {f"image_encoder.{name}": found[name] for name in found} if config.neck == "sam" else found
+
+
 PUBLISHED = {
     of_sam: ("sam_vit_b", "sam_vit_l", "sam_vit_h", "sam_vit_h_all_global", "med_sam_adapter_b", "sam_vit_b_lora"),
     of_vit: ("vit_b", "vit_l", "vit_h"),
     of_mae: ("mae_b_pretrain", "mae_h_pretrain"),
     of_detectron2: ("vitdet_b", "vitdet_l_fpn"),
     of_swin: ("swin_t", "swin_b_384", "swinv2_t", "swinv2_l"),
+    of_tiny_vit: ("mobile_sam", "tiny_vit_5m", "tiny_vit_21m"),
     of_sam2: ("sam2_hiera_t", "sam2_hiera_s", "sam2_hiera_b_plus", "sam2_hiera_l"),
 }  # fmt: skip
 """Presets by whose checkpoints they have."""

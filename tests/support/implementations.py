@@ -17,7 +17,7 @@ MODELLED = {
         "lw_detr_",
         "hiera_",
     ),
-    "timm": ("sam_", "swin_", "swinv2_", "vit_"),
+    "timm": ("sam_", "swin_", "swinv2_", "tiny_vit_", "vit_"),
 }
 """How these presets begin, by library."""
 

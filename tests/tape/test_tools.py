@@ -74,6 +74,18 @@ CONFIGS = {
         **stages("swinv2", {"transition": "patch_merging_v2"}),
         "run": {"batch_size": 3},
     },
+    "tiny vit": {
+        "image_size": [24, 40],
+        "patch_size": 4,
+        "patch_embed": "conv_stem",
+        "pos_embed": "none",
+        "stages": [
+            {"block": "mbconv", "embed_dim": 8, "depth": 1, "num_heads": 1},
+            {"block": "tiny_vit", "embed_dim": 16, "depth": 1, "num_heads": 2, "window_size": 2}
+            | {"transition": "conv_merging"},
+        ],
+        "run": {"batch_size": 2},
+    },
     "hiera": {
         **PYRAMID,
         "patch_size": 4,
