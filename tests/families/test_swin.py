@@ -129,8 +129,8 @@ def test_a_shift_lets_blocks_of_vit_pass_on_what_windows_hold_back():
     [
         (SHIFTED_VIT, ["run.autocast=float16"]),
         (SHIFTED_VIT, ["run.attention=sdpa", "run.batch_size=2"]),
-        (SHIFTED_VIT, ["run.attention=sdpa", "rel_pos=none"]),
-        (ROOT / "examples" / "vit_shifted_windows.yaml", []),
+        pytest.param(SHIFTED_VIT, ["run.attention=sdpa", "rel_pos=none"], marks=pytest.mark.exhaustive),
+        pytest.param(ROOT / "examples" / "vit_shifted_windows.yaml", [], marks=pytest.mark.exhaustive),
     ],
 )
 def test_shifted_blocks_of_vit_are_torchs_to_the_byte(given, overrides):

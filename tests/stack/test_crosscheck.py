@@ -598,9 +598,9 @@ IN_AUTOCAST, CHECKPOINTED = {"autocast": "bfloat16"}, {"autocast": "float16", "c
     ("run", "every_layer"),
     [
         (IN_AUTOCAST, False),
-        (CHECKPOINTED, True),
+        pytest.param(CHECKPOINTED, True, marks=pytest.mark.exhaustive),
         pytest.param(IN_AUTOCAST, True, marks=pytest.mark.exhaustive),
-        pytest.param(CHECKPOINTED, False, marks=pytest.mark.exhaustive),
+        (CHECKPOINTED, False),
     ],
 )
 def test_autocasts_copies_go_with_the_end_of_the_pass(run, every_layer):

@@ -233,7 +233,7 @@ def test_windows_that_are_run_one_by_one_have_an_edge_found_by_halving():
 
 
 def test_where_nothing_fits_the_smallest_says_what_it_lacks():
-    report = fit(load_config("sam_vit_h"), GIB, Asked(kernels=["eager"]))
+    report = fit(load_config("sam_vit_h"), GIB, Asked(modes=["inference"], kernels=["eager"]))
     for answer in report.answers:
         assert answer.status == "none fits"
         assert answer.fits is None

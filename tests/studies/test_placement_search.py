@@ -53,7 +53,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", sampled(CASES, 3))
+@pytest.mark.parametrize("case", sampled(CASES, 4))
 def test_the_table_says_what_real_passes_say(case):
     """Every placement of up to five layers; of more those of one global layer, all but one, and some pairs."""
     preset, overrides = CASES[case]
