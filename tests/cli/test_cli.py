@@ -169,6 +169,9 @@ def test_colour_follows_force_color_and_no_color() -> None:
     assert "\x1b[3" not in both
 
 
+ONE_BLOCK = ("--set", "depth=1", "--set", "global_attn_indexes=none", "--image-size", "64")
+"""Options of a small encoder: `verify` runs every block."""
+
 NARROW = 80
 
 
@@ -251,7 +254,7 @@ def test_the_verdict_of_a_report_that_goes_to_a_file_is_reported(tmp_path: Path)
 
 
 def test_verdicts_that_go_to_a_file_are_reported_config_by_config(tmp_path: Path) -> None:
-    result = samattn("verify", "sam_vit_b", "none", "--image-size", "64", "-o", "v.json", cwd=tmp_path)
+    result = samattn("verify", "sam_vit_b", "none", *ONE_BLOCK, "-o", "v.json", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stdout == ""
     said = result.stderr.splitlines()
@@ -316,8 +319,7 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
 
 def test_files_have_no_colour_whatever_the_terminal_has(tmp_path: Path) -> None:
     colour = {"FORCE_COLOR": "1", "TERM": "xterm"}
-    one_block = ("--set", "depth=1", "--set", "global_attn_indexes=none", "--image-size", "64")
-    samattn("verify", "sam_vit_b", *one_block, "-o", "v.txt", cwd=tmp_path, **colour)
+    samattn("verify", "sam_vit_b", *ONE_BLOCK, "-o", "v.txt", cwd=tmp_path, **colour)
     samattn("analyze", "sam_vit_b", "--no-verify", "-o", "a.txt", cwd=tmp_path, **colour)
     assert "\x1b" not in (tmp_path / "v.txt").read_text("utf-8") + (tmp_path / "a.txt").read_text("utf-8")
 
@@ -404,7 +406,7 @@ def test_bad_options_get_one_clear_message_and_exit_2(arguments: tuple[str, ...]
 
 def test_verify_goes_on_after_a_config_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("depth: x\n", "utf-8")
-    result = samattn("verify", "bad.yaml", "sam_vit_b", "--image-size", "64", cwd=tmp_path)
+    result = samattn("verify", "bad.yaml", "sam_vit_b", *ONE_BLOCK, cwd=tmp_path)
     assert result.returncode == 2
     assert "bad.yaml:1:8: depth" in result.stdout
     assert "sam_vit_b  exact       exact   exact            exact" in result.stdout

@@ -223,7 +223,11 @@ def test_an_unknown_metric_is_refused():
 
 @pytest.mark.parametrize(
     "arguments",
-    sampled([("sam_vit_b", "0"), ("sam_vit_b",), ("sam_vit_b", "0", "--metric", "peak_bytes")], 3),
+    [
+        ("sam_vit_b", "0"),
+        pytest.param(("sam_vit_b",), marks=pytest.mark.exhaustive),
+        pytest.param(("sam_vit_b", "0", "--metric", "peak_bytes"), marks=pytest.mark.exhaustive),
+    ],
 )
 def test_plain_characters_stay_in_their_columns(arguments):
     text = samattn("explain", *arguments, columns=80, PYTHONIOENCODING="ascii").stdout
