@@ -405,10 +405,10 @@ def test_bad_options_get_one_clear_message_and_exit_2(arguments: tuple[str, ...]
 
 
 def test_verify_goes_on_after_a_config_that_cannot_be_loaded(tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("depth: x\n", "utf-8")
+    (tmp_path / "bad.yaml").write_text("embed_dim: x\n", "utf-8")
     result = samattn("verify", "bad.yaml", "sam_vit_b", *ONE_BLOCK, cwd=tmp_path)
     assert result.returncode == 2
-    assert "bad.yaml:1:8: depth" in result.stdout
+    assert "bad.yaml:1:12: embed_dim" in result.stdout
     assert "sam_vit_b  exact       exact   exact            exact" in result.stdout
 
 
