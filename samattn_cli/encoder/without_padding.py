@@ -30,8 +30,15 @@ def nearest_without_padding(
         sides = [_side(config, (0, 1), step, others=others) for step in (-1, 1)]
         return sides[0] and (sides[0], sides[0]), sides[1] and (sides[1], sides[1])  # type: ignore[return-value]
     pairs = [tuple(_side(config, (axis,), step, others=others) for axis in (0, 1)) for step in (-1, 1)]
-    below, above = ((high, wide) if high and wide else None for high, wide in pairs)
+    below, above = (
+        (high, wide) if high and wide and _runs(config, (high, wide)) else None for high, wide in pairs
+    )
     return below, above
+
+
+def _runs(config: EncoderConfig, size: Pair) -> bool:
+    """Whether an encoder runs at a size of which each side was found by itself: Hiera's masking may leave no mask unit."""
+    return not any(True for _ in problems_of_plan(replace(config, image_size=size)))
 
 
 def _side(config: EncoderConfig, axes: tuple[int, ...], step: int, *, others: bool) -> int | None:

@@ -25,4 +25,4 @@ MODELLED = {
 def implementation_of(preset: str, library: str) -> str:
     """The value of the key `implementation` for a preset that a library runs."""
     begins = preset.startswith(MODELLED.get(library, ()))
-    return library if begins and not preset.endswith("_fpn") else "reference"
+    return library if begins and not preset.endswith(("_fpn", "hiera_b_pretrain")) else "reference"

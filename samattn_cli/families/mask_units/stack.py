@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
 from ..plain.mlps_stack import Mlp
-from .words import levels, stride
+from .shape import levels, stride
 
 
 class Block(nn.Module):

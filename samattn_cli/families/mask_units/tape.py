@@ -15,7 +15,7 @@ from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ..plain.mlps_tape import mlp
-from .words import levels, stride
+from .shape import levels, stride
 
 
 class Code(Holds):

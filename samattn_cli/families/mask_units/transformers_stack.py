@@ -13,7 +13,7 @@ from transformers.models.hiera.modeling_hiera import HieraEmbeddings, HieraLayer
 
 from ...encoder.model import EncoderConfig
 from ...encoder.registry import NONE
-from .words import levels, stride, unit_side
+from .shape import levels, stride, unit_side
 
 
 class Patches(nn.Module):

@@ -14,7 +14,6 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
-from ...encoder.layouts import TokenLayout
 from ...encoder.placement import Placement
 from ...encoder.registry import NONE
 from ...encoder.slots import (
@@ -36,40 +35,11 @@ from ...errors import Message
 from ...units import format_size
 from ..hiera.words import block_problems as pooling_problems
 from ..hiera.words import lagging
+from .shape import DECODER, MASK_UNITS, stride, unit_side
 
 if TYPE_CHECKING:
-    from ...encoder.model import EncoderConfig, StageConfig
+    from ...encoder.model import EncoderConfig
     from ...encoder.tree import Loc
-
-POOLED = 2
-"""The stride of pooled queries in all published models; mask units follow from it also where no stage pools."""
-
-MASK_UNITS = TokenLayout(
-    "mask units", "tokens in the order of mask units", lambda B, _grid, tokens, C: (B, tokens, C)
-)
-
-
-def encoder_stages(config: EncoderConfig) -> tuple[StageConfig, ...]:
-    """The stages before the decoder."""
-    return tuple(stage for stage in config.stages if stage.transition != DECODER)
-
-
-DECODER = "hiera_decoder"
-
-
-def stride(config: EncoderConfig) -> int:
-    """The side of the squares of tokens that are pooled."""
-    return next((stage.q_stride for stage in encoder_stages(config) if stage.q_stride != 1), POOLED)
-
-
-def levels(config: EncoderConfig) -> int:
-    """How often tokens are put in the order of such squares: once for each stage but the last."""
-    return len(encoder_stages(config)) - 1
-
-
-def unit_side(config: EncoderConfig) -> int:
-    """The side of a mask unit in tokens, before pooling: 8 in all published models."""
-    return prod([stride(config)] * levels(config))
 
 
 def in_mask_units(entering: Entering) -> Placing:
