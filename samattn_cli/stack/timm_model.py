@@ -16,7 +16,8 @@ from ..errors import ImportFailedError, did_you_mean
 
 BLOCKS = ("blocks.", "layers.")
 """How the names of modules in blocks begin."""
-FIRST_BLOCK = "blocks.0"
+CLASSES = ("blocks.0", "rope")
+"""Modules whose classes show what their weights do not."""
 TORCHVISION = "torchvision"
 
 
@@ -92,11 +93,11 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Those that are numbers and tuples, the classes of the first block and of activations in blocks, and the input size from the model's card."""
+    """Those that are numbers and tuples, the classes of some modules and of activations in blocks, and the input size from the model's card."""
     for path, module in model.named_modules():
         if path.startswith(BLOCKS) and path.endswith(".act"):
             yield path, type(module).__name__
-        if path == FIRST_BLOCK:
+        if path in CLASSES:
             yield path, type(module).__name__
         for key, value in vars(module).items():
             if isinstance(value, (int, tuple)) and not key.startswith("_"):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samattn_cli import load_config
+from samattn_cli.errors import ConfigError
 from samattn_cli.families.plain.stack import random_masking
 from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
@@ -94,6 +95,19 @@ TOKENS = {
         "class_token": False,
         "pretrain_image_size": 12,
     },
+    "rotary positions": {
+        "block": "dinov3",
+        "pos_embed": "rotary",
+        "reg_tokens": 4,
+        "layer_scale": True,
+        "run": {"batch_size": 2, "dtype": "bfloat16"},
+    },
+    "rotary positions, autocast": {
+        "block": "dinov3",
+        "pos_embed": "rotary",
+        "qkv_bias": False,
+        "run": {"autocast": "float16", "attention": "sdpa", "checkpointing": True},
+    },
     "in front with positions": {"pos_embed": "tokens", "reg_tokens": 1, "pretrain_image_size": [12, 8]},
 }
 
@@ -101,6 +115,22 @@ TOKENS = {
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_tokens_in_front_and_mlps_are_torchs_to_the_byte_in_training_too(tokens):
     assert verify(load_config(TINY | TOKENS[tokens])).status == "exact"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"block": "dinov3", "pos_embed": "patches"}, ["needs-pos-embed"]),
+        ({"pos_embed": "rotary"}, ["needs-block"]),
+        ({"block": "dinov3", "pos_embed": "rotary", "num_heads": 8}, ["rotary-head-width"]),
+        ({"block": "clip", "pos_embed": "class_token", "mlp": "swiglu"}, ["unused-key"]),
+        ({"pos_embed": "class_token", "class_token": False}, ["unused-key"]),
+    ],
+)
+def test_words_that_do_not_fit_each_other_are_refused(keys, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(TINY | keys)
+    assert [problem.message.code for problem in caught.value.problems] == said
 
 
 @pytest.mark.parametrize("mlp", ["swiglu", "swiglu_packed"])

@@ -112,6 +112,11 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[Any], nn.Module]]] = {
     ),
     "clip, GELU": (lambda: tf.CLIPVisionConfig(**OF_CLIP, hidden_act="gelu"), without_last_norm),
     "deit": (lambda: tf.DeiTConfig(**OF_CLIP), without_pooler),
+    "dinov3_vit": (lambda: tf.DINOv3ViTConfig(**OF_CLIP, num_register_tokens=4), without_mask_token),
+    "dinov3_vit, gated": (
+        lambda: tf.DINOv3ViTConfig(**OF_CLIP, use_gated_mlp=True, hidden_act="silu", query_bias=False, value_bias=False),
+        without_mask_token,
+    ),
     "vitmatte": (lambda: tf.VitMatteConfig(backbone_config=tf.VitDetConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, out_features=["stage2"])), backbone),
 }  # fmt: skip

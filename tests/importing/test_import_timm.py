@@ -262,6 +262,29 @@ def test_rotary_positions_have_no_weights():
     assert differences(of_vit(load_config("vit_b")), {"rope.training": True}) == ["rotary positions"]
 
 
+def dinov3() -> dict[str, tuple[int, ...]]:
+    """timm's vit_base_patch16_dinov3."""
+    shapes = of_vit(load_config("vit_b")) | {"reg_token": (1, 4, 768)}
+    biases = {name for name in shapes if name.endswith("attn.qkv.bias")}
+    scales = {f"blocks.{block}.gamma_{number}": (768,) for block in range(12) for number in (1, 2)}
+    return {name: shape for name, shape in shapes.items() if name not in {*biases, "pos_embed"}} | scales
+
+
+@pytest.mark.parametrize(
+    ("rope", "wanted"),
+    [("RotaryEmbeddingDinoV3", []), ("RotaryEmbeddingCat", ["no learned positions", "rotary positions"])],
+)
+def test_rotary_positions_are_those_of_dinov3_or_refused(rope, wanted):
+    attributes = {"rope": rope, "rope.training": True, "blocks.0": "EvaBlock"}
+    assert differences(dinov3(), attributes) == wanted
+
+
+def test_weights_of_dinov3_do_not_show_the_image_size(tmp_path):
+    path = write_safetensors(tmp_path / "a.safetensors", dinov3())
+    with pytest.raises(ImportFailedError, match=r"image size of rotary positions.*\[not-in-shapes\]"):
+        imported(str(path))
+
+
 def test_a_hierarchical_model_is_not_a_vision_transformer_without_a_class_token():
     shapes = {"patch_embed.proj.weight": (96, 3, 7, 7), "blocks.0.attn.qkv.weight": (288, 96)}
     norms = {"blocks.0.norm1.weight": (96,), "blocks.1.norm1.weight": (192,)}

@@ -1,4 +1,4 @@
-"""The descriptions of DINOv2, SigLIP, CLIP and DeiT of transformers, which run these encoders in code of their own.
+"""The descriptions of DINOv2, DINOv3, SigLIP, CLIP and DeiT of transformers, which run these encoders in code of their own.
 
 Sources: transformers 5.23.0, configuration and modeling files of models/dinov2, models/dinov2_with_registers, models/siglip,
 models/clip and models/deit.
@@ -113,6 +113,36 @@ def from_deit(description: Description) -> Keys:
     }
 
 
+def from_dinov3(description: Description) -> Keys:
+    """A DINOv3ViTConfig: biases of queries and values, and not of keys."""
+    description = description.with_defaults(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=224, num_channels=3, patch_size=16,
+        intermediate_size=1536, query_bias=True, value_bias=True, use_gated_mlp=False, num_register_tokens=0,
+    )  # fmt: skip
+    is_gated, has_bias = description.flag("use_gated_mlp"), description.flag("query_bias")
+    description.expect("hidden_act", *(("silu",) if is_gated else ("gelu",)))
+    description.expect("value_bias", has_bias)
+    description.expect("key_bias", False)
+    description.expect("proj_bias", True)
+    description.expect("mlp_bias", True)
+    description.ignore("attention_dropout", "drop_path_rate")
+    width = description.integer("hidden_size")
+    description.notes.append(
+        f"Its mask_token ({width} parameters), which only pretraining reads, is left out."
+    )
+    return {
+        **_image(description),
+        **_stage(description, description.integer("intermediate_size")),
+        "block": "dinov3",
+        "qkv_bias": has_bias,
+        **({"mlp": "swiglu"} if is_gated else {}),
+        "layer_scale": True,
+        "pos_embed": "rotary",
+        "reg_tokens": description.integer("num_register_tokens", 0),
+        "norm": True,
+    }
+
+
 SIZES = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "num_channels": 3,
 }  # fmt: skip
@@ -143,5 +173,6 @@ COPIES: dict[str, Callable[[Description], Keys]] = {
     "siglip_vision_model": from_siglip,
     "clip_vision_model": from_clip,
     "deit": from_deit,
+    "dinov3_vit": from_dinov3,
 }
-BACKBONES = {"dinov2": of_backbone, "dinov2_with_registers": of_backbone}
+BACKBONES = dict.fromkeys(("dinov2", "dinov2_with_registers", "dinov3_vit"), of_backbone)

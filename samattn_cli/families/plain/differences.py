@@ -49,16 +49,33 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
         return []
     return [
         *_of_patches(shapes),
-        *(["no learned positions"] if "pos_embed" not in shapes else []),
-        *(["rotary positions"] if any(name.startswith(ROTARY) for name in (*shapes, *attributes)) else []),
+        *([] if is_rotary(shapes) and has_its_angles(attributes) else _of_positions(shapes, attributes)),
         *(what for name, what in SHOWN.items() if name in shapes),
-        *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT)),
+        *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT), is_rotary(shapes)),
     ]
 
 
-def _of_block(kind: str) -> Iterator[str]:
+def is_rotary(shapes: Shapes) -> bool:
+    """Whether it has the weights of DINOv3: tokens in front, no positions, and scales and biases as timm's EVA names them."""
+    has_scales = {"cls_token", "reg_token", f"{BLOCK}gamma_1", f"{BLOCK}gamma_2"} <= shapes.keys()
+    return has_scales and "pos_embed" not in shapes and not any(name.startswith(ROTARY) for name in shapes)
+
+
+def has_its_angles(attributes: Mapping[str, Any]) -> bool:
+    """Whether the rotary positions of a timm model, if it is one, are those of DINOv3."""
+    return not attributes or attributes.get("rope") == "RotaryEmbeddingDinoV3"
+
+
+def _of_positions(shapes: Shapes, attributes: Mapping[str, Any]) -> Iterator[str]:
+    if "pos_embed" not in shapes:
+        yield "no learned positions"
+    if any(name.startswith(ROTARY) for name in (*shapes, *attributes)):
+        yield "rotary positions"
+
+
+def _of_block(kind: str, of_dinov3: bool) -> Iterator[str]:
     """Its class, in a timm model: norms at the end of each branch have the names of those at its begin."""
-    if kind != BLOCK_OF_A_VIT:
+    if kind not in ({BLOCK_OF_A_VIT, "EvaBlock"} if of_dinov3 else {BLOCK_OF_A_VIT}):
         yield BLOCKS.get(kind, f"blocks of class {kind}")
 
 

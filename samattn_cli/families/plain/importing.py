@@ -14,7 +14,7 @@ from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
 from . import descriptions
-from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths
+from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths, is_rotary
 
 DEFAULTS = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -28,6 +28,7 @@ PUBLISHED_MASK_RATIO = DECODERS_DEFAULTS["mask_ratio"]
 
 DECODERS_BLOCK = re.compile(r"decoder_blocks\.([0-9]{1,4})\.(.*)")
 DECODER = "transitions.1.decoder_embed.weight"
+POSITIONS = "pos_embed.pos_embed"
 CLASS_TOKEN, REGISTERS = "pos_embed.cls_token", "pos_embed.reg_token"
 POOLING = "attn_pool."
 
@@ -88,7 +89,7 @@ def _stage(description: Description, part: str = "") -> Keys:
 
 def is_plain(shapes: Shapes) -> bool:
     """Whether it has a sequence of position embeddings, and blocks of one width with timm's names."""
-    is_sequence = len(shapes.get("pos_embed", ())) == len("1NC")
+    is_sequence = len(shapes.get("pos_embed", ())) == len("1NC") or is_rotary(shapes)
     others = shapes.keys() & OF_OTHERS
     return is_sequence and shapes.keys() >= OF_A_VIT and not others and not has_several_widths(shapes)
 
@@ -100,6 +101,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
         (r"(pos_embed|cls_token|reg_token)", r"pos_embed.\1"),
         (r"(dist_token|register_tokens)", r"pos_embed.reg_token"),
         (r"norm_pre\.(.*)", r"pre_norm.\1"),
+        (r"(blocks\.\d+)\.gamma_([12])", r"\1.ls\2.gamma"),
         (r"(head|head_dist|fc_norm|head_drop|attn_pool)\..*", None),
     ]
     if "decoder_embed.weight" not in shapes:
@@ -157,6 +159,8 @@ def tokens_of(weights: Weights) -> Keys:
     """The tokens in front of the patches, and which tokens have positions."""
     has_class_token, registers = CLASS_TOKEN in weights, _registers(weights)
     keys = {"reg_tokens": registers} if registers else {}
+    if POSITIONS not in weights:
+        return {"pos_embed": "rotary", **keys}
     placed, _ = _positions(weights)
     if placed == 1 and has_class_token:
         return {"pos_embed": "class_token", **keys}
@@ -197,6 +201,12 @@ def _clips(weights: Weights) -> Keys:
 def _image_size(weights: Weights, patch: int) -> Size:
     if (size := weights.attributes.get("patch_embed.img_size")) is not None:
         return as_size(size)
+    if POSITIONS not in weights:
+        raise weights.error(
+            "not-in-shapes",
+            "shapes do not show the image size of rotary positions: write the config by hand (block: dinov3, pos_embed: "
+            "rotary), or import timm:NAME",
+        )
     _, patches = _positions(weights)
     return (square_side(patches) or 0) * patch
 
@@ -210,7 +220,9 @@ def _stage_of(weights: Weights, first: int, end: int) -> Keys:
         "depth": end - first,
         "num_heads": _heads(weights, first, width),
         "mlp_ratio": ratio_of(hidden, width),
-        "qkv_bias": f"blocks.{first}.attn.qkv.bias" in weights,
+        "qkv_bias": bool(
+            {f"blocks.{first}.attn.{name}" for name in ("qkv.bias", "q_bias")} & weights.shapes.keys()
+        ),
         **({"layer_scale": True} if f"blocks.{first}.ls1.gamma" in weights else {}),
     }
 
@@ -231,7 +243,8 @@ def _mlp(weights: Weights, first: int, hidden: int) -> Keys:
             "unsupported-model",
             f"samattn cannot express {mlp}.act {act} in an MLP {word or 'without a gate'}",
         )
-    return {"block": "plain", "mlp": word} if word else GELUS[act or "GELU"]
+    keys = {"block": "plain", "mlp": word} if word else GELUS[act or "GELU"]
+    return keys if POSITIONS in weights else {**keys, "block": "dinov3"}
 
 
 def _heads(weights: Weights, first: int, width: int) -> int:

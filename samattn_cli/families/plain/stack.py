@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
+from .layer_scale_stack import LayerScale
 from .mlps_stack import MLPS, MakesMlp, quick_gelu
+from .rotary_stack import Block as RotaryBlock
+from .rotary_stack import RotaryTokens
 from .tokens_stack import POS_EMBEDS as TOKENS
 from .words import visible
 
 CLIP_NORM_EPS = 1e-5
-LAYER_SCALE = 1e-5
-"""Its factors before training, in DINOv2."""
 
 
 class Block(nn.Module):
@@ -52,18 +53,6 @@ class Block(nn.Module):
         """(B, N, C) -> (B, N, C)."""
         x = x + self.ls1(self.attn(self.norm1(x)))
         return x + self.ls2(self.mlp(self.norm2(x)))
-
-
-class LayerScale(nn.Module):
-    """Scales each channel by a learned factor (CaiT, arXiv:2103.17239)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.full((dim,), LAYER_SCALE))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        return x * self.gamma
 
 
 class Attention(nn.Module):
@@ -172,7 +161,7 @@ class MaePrediction(nn.Module):
         return x[:, 1:]
 
 
-BLOCKS = {"plain": Block, "clip": partial(Block, mlp=quick_gelu, eps=CLIP_NORM_EPS)}
-POS_EMBEDS = {**TOKENS, "mae": Masking}
+BLOCKS = {"dinov3": RotaryBlock, "plain": Block, "clip": partial(Block, mlp=quick_gelu, eps=CLIP_NORM_EPS)}
+POS_EMBEDS = {**TOKENS, "rotary": RotaryTokens, "mae": Masking}
 TRANSITIONS = {"mae_decoder": MaeDecoder}
 NECKS = {"mae_pred": MaePrediction}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.layouts import SEQUENCE
-from ...encoder.slots import Part, Stream, a_patch_of_pretraining, positions_are_kept
+from ...encoder.slots import Part, Problem, Stream, a_patch_of_pretraining, positions_are_kept
+from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -22,6 +24,13 @@ def with_tokens(config: EncoderConfig, stream: Stream) -> Stream:
     return replace(stream, extra_tokens=tokens_in_front(config))
 
 
+def rotary_needs_blocks(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """The angles must be of use."""
+    if all(stage.block != "dinov3" for stage in config.stages):
+        message = f"pos_embed {config.pos_embed} is for blocks dinov3: use these, or pos_embed patches"
+        yield ("pos_embed",), Message("needs-block", message)
+
+
 def _part(summary: str, *keys: str) -> Part:
     return Part(
         summary=summary,
@@ -33,7 +42,20 @@ def _part(summary: str, *keys: str) -> Part:
     )
 
 
+def fixed_grid(_config: EncoderConfig) -> str:
+    """Rotary positions have no weights."""
+    return "Its rotary positions have no weights, and fit any grid."
+
+
 POS_EMBEDS = {
+    "rotary": Part(
+        summary="A class token and registers in front, without positions; blocks dinov3 take the angles of the patches.",
+        keys=frozenset({"reg_tokens"}),
+        makes=SEQUENCE,
+        stream=with_tokens,
+        other_sizes=fixed_grid,
+        problems=rotary_needs_blocks,
+    ),
     "class_token": _part(
         "A class token in front, then a learned vector per token, as in ViT; those of patches are for "
         "pretrain_image_size, and another grid resizes them, bicubically, in each forward. Register tokens have none, as "

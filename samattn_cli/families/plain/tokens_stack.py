@@ -16,7 +16,25 @@ from ...encoder.plan import PartConfig
 from .tokens import tokens_in_front
 
 
-class Tokens(nn.Module):
+class InFront(nn.Module):
+    """Weights of tokens in front of the patches."""
+
+    cls_token: nn.Parameter | None
+    reg_token: nn.Parameter | None
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__()
+        config, C = part.config, part.entering.dim
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, C)) if config.class_token else None
+        self.reg_token = nn.Parameter(torch.zeros(1, config.reg_tokens, C)) if config.reg_tokens else None
+
+    def in_front(self, batch: int) -> list[Tensor]:
+        """The class token and the registers, (B, 1, C) and (B, R, C); those that there are."""
+        weights = [weight for weight in (self.cls_token, self.reg_token) if weight is not None]
+        return [weight.expand(batch, -1, -1) for weight in weights]
+
+
+class Tokens(InFront):
     """Weights of tokens in front and of positions.
 
     Args:
@@ -24,21 +42,10 @@ class Tokens(nn.Module):
         placed: how many of the tokens in front have positions.
     """
 
-    cls_token: nn.Parameter | None
-    reg_token: nn.Parameter | None
-
     def __init__(self, part: PartConfig, placed: int) -> None:
-        super().__init__()
-        config, C = part.config, part.entering.dim
-        self.grid, self.placed = config.pretrain_grid, placed
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, C)) if config.class_token else None
-        self.reg_token = nn.Parameter(torch.zeros(1, config.reg_tokens, C)) if config.reg_tokens else None
-        self.pos_embed = nn.Parameter(torch.zeros(1, placed + prod(self.grid), C))
-
-    def in_front(self, batch: int) -> list[Tensor]:
-        """The class token and the registers, (B, 1, C) and (B, R, C); those that there are."""
-        weights = [weight for weight in (self.cls_token, self.reg_token) if weight is not None]
-        return [weight.expand(batch, -1, -1) for weight in weights]
+        super().__init__(part)
+        self.grid, self.placed = part.config.pretrain_grid, placed
+        self.pos_embed = nn.Parameter(torch.zeros(1, placed + prod(self.grid), part.entering.dim))
 
     def positions(self, height: int, width: int) -> Tensor:
         """Of tokens in front, then of patches, resized as DINO does for another grid: (1, placed + height * width, C)."""

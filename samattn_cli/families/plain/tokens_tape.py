@@ -16,7 +16,7 @@ from .tokens import tokens_in_front
 def class_token(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """A class token first, positions, then registers between it and the patches: (B, H, W, C) -> (B, 1 + R + HW, C)."""
     B, H, W, C = x.shape
-    token, *registers = _in_front(tape, part.config, B, C)
+    token, *registers = front_tokens(tape, part.config, B, C)
     tokens = tape.cat("cat", (token, x.view(B, H * W, C)), dim=1)
     placed = _add_positions(tape, tokens, part, (H, W), 1)
     tape.free(tokens)
@@ -30,7 +30,7 @@ def class_token(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 def all_tokens(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Tokens in front, then positions: (B, H, W, C) -> (B, R + HW, C)."""
     B, H, W, C = x.shape
-    in_front = _in_front(tape, part.config, B, C)
+    in_front = front_tokens(tape, part.config, B, C)
     patches = x.view(B, H * W, C)
     tokens = tape.cat("cat", (*in_front, patches), dim=1) if in_front else patches
     out = _add_positions(tape, tokens, part, (H, W), tokens_in_front(part.config))
@@ -42,7 +42,7 @@ def all_tokens(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 def patches(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Positions, then tokens in front: (B, H, W, C) -> (B, R + HW, C)."""
     B, H, W, C = x.shape
-    in_front = _in_front(tape, part.config, B, C)
+    in_front = front_tokens(tape, part.config, B, C)
     placed = _add_positions(tape, x.view(B, H * W, C), part, (H, W), 0)
     if not in_front:
         return placed
@@ -51,7 +51,7 @@ def patches(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     return out
 
 
-def _in_front(tape: Tape, config: EncoderConfig, B: Dim, C: Dim) -> list[Tensor]:
+def front_tokens(tape: Tape, config: EncoderConfig, B: Dim, C: Dim) -> list[Tensor]:
     """The class token and the registers, (B, 1, C) and (B, R, C); those that there are."""
     numbers = {"cls_token": int(config.class_token), "reg_token": config.reg_tokens}
     return [

@@ -14,7 +14,7 @@ from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...units import ITEM_BYTES
-from . import tape as reference
+from . import blocks_tape as reference
 
 Bias = Callable[[], tuple[Tensor | None, ...]]
 """Makes what is added to the scores, (B, h, N, N) or one that broadcasts to it, then what the attention holds for that."""

@@ -71,8 +71,40 @@ PLAIN = Block(
     place=everywhere,
     problems=block_problems,
 )
+ROTARY, ROTARY_STEP = "rotary", 4
+"""The positions that blocks dinov3 take; an angle for rows and columns, of which each turns two channels."""
+
+
+def rotary_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """DINOv3's blocks take the angles of the tokens, and all of them share these."""
+    yield from block_problems(config, at)
+    stage, first = config.stages[at], config.stages[0]
+    if config.pos_embed != ROTARY:
+        message = f"block {stage.block} needs pos_embed {ROTARY}, not {config.pos_embed}"
+        yield ("stages", at, "block"), Message("needs-pos-embed", message)
+    widths = [
+        stage.at(index).embed_dim // stage.at(index).num_heads
+        for override in stage.overrides
+        for index in override.blocks
+    ]
+    for width in (stage.embed_dim // stage.num_heads, *widths):
+        if width % ROTARY_STEP:
+            message = f"num_heads gives heads of {width} channels: rotary positions need a multiple of {ROTARY_STEP}"
+            yield ("stages", at, "num_heads"), Message("rotary-head-width", message)
+        elif width != first.embed_dim // first.num_heads:
+            message = f"num_heads gives a head width of {width}, but the first blocks have another: all share their rotary positions"
+            yield ("stages", at, "num_heads"), Message("heads-differ", message)
+
+
 BLOCKS = {
     "plain": PLAIN,
+    "dinov3": replace(
+        PLAIN,
+        summary="DINOv3's: like plain, with queries and keys of patches rotated by the angles of pos_embed rotary, biases "
+        "of queries and values alone, and an epsilon of 1e-5 in its norms.",
+        taps=("pos_embed",),
+        problems=rotary_problems,
+    ),
     "clip": replace(
         PLAIN,
         summary="CLIP's: like plain, with quick GELU and an epsilon of 1e-5 in its norms.",
