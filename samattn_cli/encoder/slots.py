@@ -266,6 +266,11 @@ class Part:
         """The layout of its output tokens."""
         return self.makes or self.takes
 
+    def at_other_sizes(self, config: EncoderConfig) -> str:
+        """What its weights need at another image size; by default, positions of pretrain_image_size are kept."""
+        keeps = self.other_sizes is any_size and PRETRAINED in self.keys
+        return (positions_are_kept if keeps else self.other_sizes)(config)
+
     def leaving(self, config: EncoderConfig, entering: Stream) -> Stream:
         """The stream that leaves it."""
         return replace(self.stream(config, entering), layout=self.made)
@@ -352,6 +357,9 @@ def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:
 def transitions_called(word: str, config: EncoderConfig) -> tuple[str, ...]:
     """The names of the transitions of a kind, for parts that take their outputs."""
     return tuple(f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == word)
+
+
+PRETRAINED = "pretrain_image_size"
 
 
 def side_or_sides(size: tuple[int, ...]) -> str:

@@ -57,7 +57,7 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
     """Counts of fvcore's FlopCountAnalysis: MACs, 5 for each element of a LayerNorm and 2 of a BatchNorm."""
     analyze = import_flop_count_analysis()
     logger = logging.getLogger("fvcore.nn.jit_analysis")
-    with torch.no_grad(), _quiet(logger), _untraced_on_meta(image):
+    with torch.no_grad(), _quiet(logger), _untraced_on_meta(image), _returning_norms(model):
         analysis = analyze(model, (image,)).unsupported_ops_warnings(False)
         by_module = analysis.uncalled_modules_warnings(False).by_module_and_operator()
     return {module: _by_kind(counts, FVCORE_KINDS) for module, counts in by_module.items()}
@@ -100,6 +100,20 @@ def _by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, i
             raise ValueError(f"{count} {name} is not a whole number, so the count is rounded")
         result[kind] = result.get(kind, 0) + int(count)
     return {kind: count for kind, count in result.items() if count}
+
+
+@contextmanager
+def _returning_norms(model: nn.Module) -> Iterator[None]:
+    """The model also returns the results of its norms: torch.jit leaves out operations whose results nothing reads."""
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    results = list[Any]()
+    handles = [norm.register_forward_hook(lambda _norm, _images, out: results.append(out)) for norm in norms]
+    handles.append(model.register_forward_hook(lambda _model, _images, out: (out, *results)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

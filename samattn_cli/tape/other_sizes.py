@@ -60,8 +60,8 @@ def _of_words(config: EncoderConfig) -> Iterator[str]:
     """What the words of a config add."""
     yield PATCH_EMBEDS[config.patch_embed].other_sizes(config)
     if config.pos_embed != NONE:
-        yield POS_EMBEDS[config.pos_embed].other_sizes(config)
+        yield POS_EMBEDS[config.pos_embed].at_other_sizes(config)
     for stage in config.stages:
         yield BLOCKS[stage.block].other_sizes(config)
     if config.neck != NONE:
-        yield NECKS[config.neck].other_sizes(config)
+        yield NECKS[config.neck].at_other_sizes(config)

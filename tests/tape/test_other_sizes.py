@@ -35,6 +35,7 @@ def test_sam_that_keeps_its_positions_takes_any_size():
     [
         ("sam2_hiera_b_plus", [(896, 896), (1120, 1120)], "a background of 14x14 and a window of 8x8"),
         ("swinv2_l", [(128, 128), (512, 512)], "pretrained_window_sizes is [16, 16, 16, 8]"),
+        ("rf_detr_base", [(504, 504), (616, 616)], "resized in each forward"),
         ("sam3_vision", [(672, 672), (1344, 1344)], "rotary tables are made for 1008x1008"),
     ],
 )

@@ -19,7 +19,6 @@ from ...encoder.slots import (
     a_patch_of_pretraining,
     cannot_run,
     ends_of_stages,
-    positions_are_kept,
 )
 from ...errors import Message
 
@@ -133,7 +132,6 @@ FAMILY = Family(
         "learned": Part(
             summary="One learned vector per patch of pretrain_image_size; another grid takes the nearest ones in each forward.",
             keys=frozenset({"pretrain_image_size"}),
-            other_sizes=positions_are_kept,
             problems=a_patch_of_pretraining,
         )
     },

@@ -20,7 +20,6 @@ from ...encoder.slots import (
     a_patch_of_pretraining,
     cannot_run,
     ends_of_stages,
-    positions_are_kept,
 )
 from ...errors import Message
 from ..vit import words as vit
@@ -103,7 +102,6 @@ FAMILY = Family(
             summary="A vector per patch of pretrain_image_size and one for a class token, unused; another grid resizes them, "
             "bicubically, in each forward.",
             keys=frozenset({"pretrain_image_size"}),
-            other_sizes=positions_are_kept,
             problems=a_patch_of_pretraining,
         )
     },
