@@ -107,13 +107,13 @@ def verify(
         return
     _check_format(shown)
     read_stdin_once(configs or ())
-    if measured and dry:
+    if measured and dry is not None:
         raise UsageError("conflicting-options", "give --measured or --dry, not both")
     if measured:
         _judge(measured, configs or (), laid_over, shown, formats)
     elif not configs:
         raise UsageError("missing-argument", "give a config to verify, or --measured RECORDING")
-    elif dry:
+    elif dry is not None:
         _judge_dry(dry, configs, laid_over, shown, formats)
     else:
         _crosscheck(configs, laid_over, shown, formats, every_layer=every_layer)
@@ -166,7 +166,7 @@ def _alone(others: Sequence[str], measured: object, dry: str | None) -> None:
     Raises:
         UsageError: if there is any.
     """
-    options = [name for name, given in (("--measured", measured), ("--dry", dry)) if given]
+    options = [name for name, given in (("--measured", measured), ("--dry", dry is not None)) if given]
     if given := [*options, *others]:
         raise UsageError(
             "conflicting-options",

@@ -8,6 +8,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from ..errors import Message
+from ..spelling import alike
 from .applicable_keys import RUN_READERS, encoder_readers, unused_key, unused_keys
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
@@ -239,10 +240,21 @@ class Rules:
         self, place: Loc, chooser: str, of: Loc | None = None
     ) -> Iterator[tuple[Where, Message]]:
         """The keys of a place that are set although the word for `chooser`, there or in the place `of`, does not use them."""
-        word = self._get(*(place if of is None else of), chooser)
-        for key in unused_keys(chooser, word) if word is not None else ():
+        chosen_in = place if of is None else of
+        word = self._get(*chosen_in, chooser)
+        if word is None or self._is_misspelt(chosen_in, chooser):
+            return
+        for key in unused_keys(chooser, word):
             if self._is_written(place, key) and (*place, key) not in self.broken:
                 yield self._at(place, key), unused_key(chooser, word, key)
+
+    def _is_misspelt(self, place: Loc, key: str) -> bool:
+        """Whether a place has an unknown key that may mean this one, whose value is not known then."""
+        written = self.tree.find(place).value
+        unknown = (
+            [each for each in written if (*place, each) in self.broken] if isinstance(written, dict) else []
+        )
+        return any(alike(each, [key]) for each in unknown)
 
     def _is_written(self, place: Loc, key: str) -> bool:
         """Whether a key has a value; null is the same as leaving it out."""

@@ -91,6 +91,7 @@ class SearchReport:
         cost: the metric that is compared; the lower, the better.
         facts: the facts of flow that are compared; the lower, the better.
         searched: placements that were looked at.
+        refused: placements of those numbers that the encoder cannot have, and `why_refused`.
         within: those within the budget.
         front: the Pareto front: no other placement within the budget is at least as good in everything, and better in something.
         own_within: whether the config's own placement is within the budget.
@@ -105,6 +106,8 @@ class SearchReport:
     cost: str
     facts: tuple[str, ...] = ("first_full_context", "longest_without_global")
     searched: int
+    refused: int = 0
+    why_refused: str = ""
     within: int
     front: tuple[FrontPlacement, ...]
     own_within: bool

@@ -86,13 +86,6 @@ def gradients_bytes(forward: ForwardPass) -> Dim:
     return sum(_weights_bytes(segment.recording, item_bytes, frozen=False) for segment in forward.segments)
 
 
-def largest_trained_bytes(forward: ForwardPass) -> Dim:
-    """Memory of the largest of the weights that train."""
-    weights = (weight for segment in forward.segments for weight in segment.recording.parameters)
-    sizes = [parameter_elements(weight) for weight in weights if weight.trains]
-    return rounded(greatest(sizes) * forward.image.item_bytes) if sizes else 0
-
-
 def trained(forward: ForwardPass) -> Dim:
     """Numbers in the weights that train."""
     weights = (weight for segment in forward.segments for weight in segment.recording.parameters)

@@ -34,7 +34,7 @@ SAME_PASSES = {
 """The keys of a run that change neither its forward nor its backward."""
 
 
-def sharded_step(config: EncoderConfig, target: Target) -> ShardedStep:
+def sharded_step(config: EncoderConfig, target: Target, *, one_by_one: bool = False) -> ShardedStep:
     """A training step of FSDP2, which shares its passes with other steps that compute the same.
 
     Raises:
@@ -45,7 +45,9 @@ def sharded_step(config: EncoderConfig, target: Target) -> ShardedStep:
         text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
         raise UsageError("not-derived-yet", text)
     passed = alone.forward
-    return ShardedStep(ForwardPass(config, passed.image, passed.segments), alone.backward, alone)
+    return ShardedStep(
+        ForwardPass(config, passed.image, passed.segments), alone.backward, alone, one_by_one=one_by_one
+    )
 
 
 def step_alone(config: EncoderConfig, target: Target) -> StepAlone:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from functools import cached_property
+from itertools import pairwise
 
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..records import dataclass
@@ -23,7 +24,6 @@ from .memory import (
     Liveness,
     cached_bytes,
     gradients_bytes,
-    largest_trained_bytes,
     live_over,
     saved_bytes,
     trained,
@@ -42,7 +42,8 @@ class Optimizer:
     Attributes:
         state: kept between steps.
         transient: allocated during a step, for all weights at once.
-        of_one: the same where weights are taken one by one, in multiples of the largest.
+        of_one: the same where weights are taken one by one, in multiples of one of them.
+        of_last: what is still there then of the weight before it, in multiples of that.
         read: read by a step.
         written: written by a step.
     """
@@ -52,13 +53,14 @@ class Optimizer:
     read: int
     written: int
     of_one: int = 0
+    of_last: int = 0
 
 
 OPTIMIZERS = {
     # exp_avg and exp_avg_sq; the square root of the latter, for all weights at once (_multi_tensor_adamw: mul_, lerp_,
     # mul_, addcmul_, sqrt, div_, add_, addcdiv_)
-    # one by one (_single_tensor_adam): that square root, and its quotient
-    "adamw": Optimizer(state=2, transient=1, read=12, written=8, of_one=2),
+    # one by one (_single_tensor_adam): that square root, and its quotient; that of the weight before is still named `denom`
+    "adamw": Optimizer(state=2, transient=1, read=12, written=8, of_one=2, of_last=1),
     "sgd_momentum": Optimizer(state=1, transient=0, read=5, written=3),  # mul_, add_, add_
     "sgd": Optimizer(state=0, transient=0, read=2, written=1),  # add_
 }
@@ -434,7 +436,9 @@ class TrainingStep:
         """What the optimizer allocates during its step, and frees."""
         optimizer = OPTIMIZERS[self.config.run.optimizer]
         if self.one_by_one:
-            return optimizer.of_one * largest_trained_bytes(self.forward)
+            sizes = (0, *map(rounded, self.updated))
+            of_each = (optimizer.of_one * own + optimizer.of_last * last for last, own in pairwise(sizes))
+            return greatest((0, *of_each))
         return optimizer.transient * self.updated_bytes
 
 
@@ -449,7 +453,7 @@ def training_step(
     if config.run.is_fsdp:
         from .sharded_training import sharded_step
 
-        return sharded_step(config, target)
+        return sharded_step(config, target, one_by_one=one_by_one)
     passed = forward(config, training=True, target=target)
     return TrainingStep(passed, backward(passed), one_by_one=one_by_one)
 

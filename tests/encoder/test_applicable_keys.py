@@ -236,6 +236,20 @@ def test_what_is_sharded_needs_a_number_of_gpus_and_what_is_resharded_a_divisor_
     assert problem_of("sam_vit_b", "run.mode=training", *overrides) == problem
 
 
+def test_a_misspelt_parallel_is_the_only_problem_of_its_run(tmp_path):
+    """The keys that FSDP2 alone uses are not refused as if the file had no `parallel`; nor are those of a misspelt mode."""
+    for text, place in (
+        ("mode: training, paralel: fsdp2, gpus: 8, param_dtype: bfloat16", "1:40"),
+        ("mod: training, optimizer: sgd, grad_scaler: false, accumulate: 2", "1:24"),
+    ):
+        path = tmp_path / "a.yaml"
+        path.write_text(f"{{extends: vit_b, run: {{{text}}}}}", "utf-8")
+        with pytest.raises(ConfigError) as refused:
+            load_config(path)
+        assert refused.value.codes == ("unknown-key",)
+        assert f"a.yaml:{place}" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("keys", "reshards", "computes_in"),
     [

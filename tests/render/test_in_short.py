@@ -31,7 +31,7 @@ def test_the_verdict_and_what_fixes_it_are_in_the_first_eight_lines() -> None:
     assert short == printed(*BIG, "--brief")
     assert "652.8 M parameters, 27.99 TFLOP (all global: 2.32x)" in short[1]
     assert "51.13 GiB at blocks.7.attn.add_rel_w; training 157.5 GiB" in short[2]
-    assert short[3] == "✗ does not fit rtx_4090 (23.17 GiB): it lacks 28.03 GiB, first in blocks.7"
+    assert short[3] == "✗ does not fit rtx_4090 (23.17 GiB): it lacks 29.72 GiB, first in blocks.7"
     assert "F.scaled_dot_product_attention" in " ".join(short[5:7])
     assert short[7] == "! not cross-checked: leave out --no-verify"
 

@@ -7,7 +7,7 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.device.load import load_device
 from samattn_cli.encoder.placed import placed
-from samattn_cli.errors import UsageError
+from samattn_cli.errors import UsageError, code_of
 from samattn_cli.render.elements import Table
 from samattn_cli.render.options import Options
 from samattn_cli.render.pages.placements import page
@@ -345,3 +345,16 @@ def test_layers_beyond_the_bits_of_a_mask_are_refused():
     config = load_config("sam_vit_b", ["depth=61", "global_attn_indexes=[]"])
     with pytest.raises(UsageError, match=r"at most 60 layers .* sam_vit_b has 61 \[too-many-layers\]"):
         compare_placements(config, search=asked("1", None, None))
+
+
+def test_placements_that_the_neck_refuses_are_left_out_and_named() -> None:
+    """SAM-HQ's neck reads what global blocks before the last return: of 1 + 5 placements, two do not run."""
+    config = load_config("sam_vit_b", ["image_size=224", "depth=5", "global_attn_indexes=[1]", "neck=sam_hq"])
+    report = compare_placements(config, search=asked("0:1", None, None))
+    found = report.search
+    assert found is not None
+    assert (found.searched, found.refused, found.numbers) == (4, 1, (1,))
+    assert code_of(found.why_refused) == "neck-does-not-fit"
+    with pytest.raises(UsageError) as refused:
+        compare_placements(config, search=asked("0", None, None))
+    assert code_of(refused.value.message) == "neck-does-not-fit"

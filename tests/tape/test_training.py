@@ -224,7 +224,7 @@ STEP_BYTES = 4
 @pytest.fixture
 def unrounded(monkeypatch):
     """The CPU's allocator counts what it is asked for."""
-    for module in ("memory", "training"):
+    for module in ("memory", "training", "sharded", "sharded_training"):
         monkeypatch.setattr(f"samattn_cli.tape.{module}.rounded", lambda nbytes: nbytes)
 
 
@@ -304,9 +304,9 @@ def test_the_cpus_allocator_counts_what_is_derived_of_a_training_step(image_size
 
 
 def test_on_a_cpu_adamw_takes_weights_one_by_one():
-    """On CUDA it takes the square roots of all weights at once; on a CPU one, and its quotient: twice the largest weight.
+    """On CUDA it takes the square roots of all weights at once; on a CPU one, its quotient, and that of the weight before.
 
-    The MLP's of 4 x 48 by 48 numbers is the largest, in float32.
+    The patch embedding's of 48 x 3 x 8 x 8 numbers is the largest, in float32; the position embedding of 16 x 48 is before it.
     """
     config = load_config(
         {"embed_dim": 48, "depth": 1, "num_heads": 2, "image_size": 32, "patch_size": 8},
@@ -314,8 +314,23 @@ def test_on_a_cpu_adamw_takes_weights_one_by_one():
     )
     at = "optimizer", "step"
     together, alone = training_step(config), training_step(config, one_by_one=True)
-    saved = together.gradients_bytes - 2 * 4 * (4 * 48 * 48)
+    saved = together.gradients_bytes - 2 * 4 * (48 * 3 * 8 * 8) - 4 * 16 * 48
     assert together.moments[at].nbytes - alone.moments[at].nbytes == saved
     assert {key: each.nbytes for key, each in together.moments.items() if key != at} == {
         key: each.nbytes for key, each in alone.moments.items() if key != at
     }
+
+
+@pytest.mark.usefixtures("unrounded")
+@pytest.mark.parametrize(("parallel", "small"), [("fsdp2", 20), ("none", 12), ("zero1", 12)])
+def test_on_a_cpu_adamw_takes_what_this_rank_updates_one_by_one(parallel, small):
+    """The optimizer's section of a real step of rank 0 of 2.
+
+    AdamW's counters of steps are not derived, and neither are its three scalars of 4 bytes and DTensor's of 8.
+    """
+    spread = [] if parallel == "none" else [f"run.parallel={parallel}", "run.gpus=2"]
+    config = load_config(MEASURED | {"image_size": 32}, ["run.mode=training", *spread])
+    _, usage = usage_on_cpu(lambda: Step(config, "cpu"))
+    step = training_step(config, one_by_one=True)
+    counters = STEP_BYTES * len(step.updated)
+    assert usage.section_bytes["optimizer", "step"] == step.peaks["optimizer", "step"] + counters + small

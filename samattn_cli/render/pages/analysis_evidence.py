@@ -45,11 +45,9 @@ def _verdict(device: DeviceReport) -> str:
 
 
 def missing_of(room: DeviceReport | MemoryReport) -> str:
-    """How much memory is missing: of what is live or, where that would fit, of what the allocator reserves."""
-    if room.spare_bytes < 0 or isinstance(room, MemoryReport):
-        return f"it lacks {format_bytes(-room.spare_bytes)}"
-    missing = (room.reserved_bytes or 0) - room.usable_bytes
-    return f"the allocator would reserve {format_bytes(missing)} more than the device has"
+    """How much memory is missing: of what the allocator reserves, where that is known, or else of what is live."""
+    reserved = None if isinstance(room, MemoryReport) else room.reserved_bytes
+    return f"it lacks {format_bytes(-room.spare_bytes if reserved is None else reserved - room.usable_bytes)}"
 
 
 def _time_of(training: TrainingReport) -> str:

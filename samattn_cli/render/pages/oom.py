@@ -71,7 +71,7 @@ def _candidates(report: Oom) -> Table:
         "layers",
         "when",
         "live",
-        "beside",
+        "next to",
         "",
     ]
     rows = tuple(

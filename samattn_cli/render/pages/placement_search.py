@@ -58,6 +58,8 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     if search.numbers:
         looked = f"{format_things(search.searched, 'placement')} of {of} among the {format_things(search.choices, 'layer')} that can be windowed or global"
         yield f"{looked}: all were counted, none sampled"
+    if search.refused:
+        yield f"{format_things(search.refused, 'placement')} left out: {search.why_refused}"
     if search.ruled_out:
         yield f"{_numbers(search.ruled_out)}: even the cheapest placement is beyond the budget"
     if search.budget:

@@ -140,7 +140,7 @@ def _nothing_fits(report: Plan, card: PlanCard) -> str:
     nearest = report.choices[card.nearest]
     lacks = format_bytes(nearest.missing_bytes or 0)
     return (
-        f"Nothing fits {card.device}: the nearest lacks {lacks} a rank. It is {in_words(nearest)}: it {_takes(nearest)} "
+        f"Nothing fits {card.device}: the nearest lacks {lacks} a GPU. It is {in_words(nearest)}: it {_takes(nearest)} "
         f"{format_bytes(nearest.taken_bytes)}, and a process can use {format_bytes(card.usable_bytes)}; "
         f"{nearest.peak_at} sets the peak."
     )

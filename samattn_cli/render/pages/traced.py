@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from ...figures import FIGURES, of
+from ...reports.analysis import DeviceReport
 from ...reports.traced import Against, RunReport, TracedAnalysis, TracedLayer, TracedPart
 from ...units import (
     format_amount,
@@ -182,8 +183,7 @@ def _training(report: TracedAnalysis) -> Table:
 def _device(report: TracedAnalysis) -> Lines:
     device = report.device
     assert device is not None  # noqa: S101 - for the type checker: the caller asks
-    spare = device.spare_bytes
-    verdict = f"yes, with {format_bytes(spare)} to spare" if device.fits else _lacks(spare)
+    verdict = f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else _lacks(device)
     lines = [
         f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
     ]
@@ -203,8 +203,11 @@ def _device(report: TracedAnalysis) -> Lines:
     return Lines(f"On {device.name} ({device.description})", tuple(lines))
 
 
-def _lacks(spare: int) -> str:
-    return f"no, it lacks {format_bytes(-spare)}" if spare < 0 else "no, memory runs out"
+def _lacks(device: DeviceReport) -> str:
+    """What is missing of what the allocator reserves or, where that is not known, of what is live."""
+    reserved = device.reserved_bytes
+    missing = -device.spare_bytes if reserved is None else reserved - device.usable_bytes
+    return f"no, it lacks {format_bytes(missing)}" if missing > 0 else "no, memory runs out"
 
 
 def rows(report: TracedAnalysis) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
 from ...encoder.placed import placed
-from ...errors import UsageError
+from ...encoder.plan_rules import problems_of_plan
+from ...errors import Message, UsageError
 from ...figures import FIGURES, IN_MEMORY, PEAKS
 from ...records import dataclass
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
@@ -99,9 +101,12 @@ def search_report(
     if not question.limits:
         _check_size(numbers, len(layers))
     table = table_of(config, layers, flow.mixing, device=device, training=IN_TRAINING in terms.figures)
-    feasible = possible(table, numbers, question.limits)
+    refused = _refused(config, table, numbers)
+    allowed = _allowed(numbers, refused, len(layers))
+    feasible = possible(table, allowed, question.limits)
     _check_size(feasible, len(layers))
-    result = search(table, feasible, terms, tell)
+    left_out = {mask: why for mask, why in refused.items() if mask.bit_count() in feasible}
+    result = search(table, feasible, terms, tell, left_out)
     of_own = terms.point(table, table.mask(own.global_layers))
     _prove(own, table.figures_of(of_own.mask, terms.figures))
     front = [_with_own(point, of_own) for point in result.front]
@@ -110,16 +115,47 @@ def search_report(
     return SearchReport(
         choices=len(layers),
         numbers=tuple(feasible),
-        ruled_out=tuple(number for number in numbers if number not in feasible),
+        ruled_out=tuple(number for number in allowed if number not in feasible),
         budget=tuple(limit.text for limit in question.limits),
         cost=question.cost.name,
         searched=result.searched,
+        refused=len(left_out),
+        why_refused=next(iter(left_out.values()), ""),
         within=result.within,
         front=tuple(reported.values()),
         own_within=terms.is_within(table, of_own.mask),
         own_is_beaten=bool(better),
         beaten_by=tuple(reported[point].global_layers for point in better),
     )
+
+
+def _refused(config: EncoderConfig, table: Table, numbers: Sequence[int]) -> dict[int, Message]:
+    """The placements that the rules of the encoder's families refuse, as masks, and why.
+
+    Only those with at most one global layer are looked at: a rule that refuses a placement asks for a global layer that it
+    does not have, as that of a neck that reads what global blocks return.
+    """
+    masks = [0, *(1 << bit for bit in range(len(table.layers)))]
+    found: dict[int, Message] = {}
+    for mask in masks:
+        if mask.bit_count() in numbers:
+            problem = next(problems_of_plan(placed(config, table.chosen(mask))), None)
+            if problem is not None:
+                found[mask] = problem[1]
+    return found
+
+
+def _allowed(numbers: Sequence[int], refused: Mapping[int, Message], choices: int) -> list[int]:
+    """The numbers of global layers of which not all placements are refused.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    of_number = Counter(mask.bit_count() for mask in refused)
+    allowed = [number for number in numbers if of_number[number] < comb(choices, number)]
+    if not allowed:
+        raise UsageError(next(iter(refused.values())))
+    return allowed
 
 
 def _terms(config: EncoderConfig, question: Asked, flow: WindowedFlow) -> Question:

@@ -8,7 +8,7 @@ already counts. A placement is on the front if no other is at least as good in a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -116,14 +116,24 @@ def size(table: Table, numbers: Iterable[int]) -> int:
     return sum(comb(len(table.layers), number) for number in numbers)
 
 
-def search(table: Table, numbers: Sequence[int], question: Question, tell: Tell = silent) -> Result:
-    """Examine all placements of these numbers of global layers; `tell` is called with how many were examined."""
-    best, within, done, all_ = _Best(question.depth), 0, 0, size(table, numbers)
+def search(
+    table: Table,
+    numbers: Sequence[int],
+    question: Question,
+    tell: Tell = silent,
+    refused: Collection[int] = (),
+) -> Result:
+    """Examine all placements of these numbers of global layers but those that are refused.
+
+    `tell` is called with how many were examined.
+    """
+    best, within, done, all_ = _Best(question.depth), 0, 0, size(table, numbers) - len(refused)
     tell(0, all_)
     for number in numbers:
         for chunk in masks(len(table.layers), number):
-            within += _examine(table, chunk, question, best)
-            done += len(chunk)
+            kept = chunk[~np.isin(chunk, list(refused))] if refused else chunk
+            within += _examine(table, kept, question, best)
+            done += len(kept)
             tell(done, all_)
     return Result(all_, within, tuple(_front(list(best.points()))))
 

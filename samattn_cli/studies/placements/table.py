@@ -22,6 +22,7 @@ import numpy as np
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
 from ...encoder.placed import placed
+from ...encoder.plan_rules import problems_of_plan
 from ...errors import UsageError
 from ...figures import names
 from ..passes import Passes
@@ -137,7 +138,7 @@ def table_of(
         )
     learnt: list[dict[int, Piece]] = [{} for _ in layers]
     for rotation in range(WAYS):
-        passes = Passes(placed(config, _laid(layers, rotation)), device)
+        passes = Passes(_allowed(placed(config, _laid(layers, rotation))), device)
         for at, piece in enumerate(_joined(passes, layers, training=training)):
             learnt[at][_way(at, len(layers), rotation)] = piece
     # a combination with a neighbour beyond the ends is never looked up: it has the piece of the one without
@@ -156,6 +157,17 @@ def table_of(
     return Table(
         tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER)
     )
+
+
+def _allowed(config: EncoderConfig) -> EncoderConfig:
+    """The encoder, whose placement is one of those that the table is made of.
+
+    Raises:
+        UsageError: if the rules of its families refuse it.
+    """
+    for _, problem in problems_of_plan(config):
+        raise UsageError(problem)
+    return config
 
 
 def _laid(layers: Sequence[int], rotation: int) -> list[int]:

@@ -91,7 +91,7 @@ def _check_given(config: EncoderConfig, goal: Goal) -> None:
             divisors = ", ".join(str(each) for each in range(1, images + 1) if images % each == 0)
             raise UsageError(
                 "not-divisible",
-                f"run.{name} {size}: does not divide the {images} images of a rank ({goal.global_batch} of {goal.gpus} "
+                f"run.{name} {size}: does not divide the {images} images of a GPU ({goal.global_batch} of {goal.gpus} "
                 f"GPUs); use one of {divisors}",
             )
     if len(sizes) == len(("batch_size", "accumulate")) and run.batch_size * run.accumulate != images:
