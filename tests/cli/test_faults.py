@@ -262,7 +262,8 @@ def test_a_stream_that_takes_no_report(tmp_path, monkeypatch, place: str, reason
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "analyze sam_vit_b --no-verify", "sweep sam_vit_b --resolutions 512,1024"]
+    "command",
+    sampled(["check", "analyze sam_vit_b --no-verify", "sweep sam_vit_b --resolutions 512,1024"], 3),
 )
 def test_what_cannot_be_written_keeps_no_other_file_from_being_written(tmp_path, command: str) -> None:
     folder(tmp_path, LIMIT)

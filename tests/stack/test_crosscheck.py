@@ -264,7 +264,7 @@ def without(mapping, key):
     return {name: value for name, value in mapping.items() if name != key}
 
 
-@pytest.mark.parametrize("every_layer", [False, True])
+@pytest.mark.parametrize("every_layer", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(
     ("check", "place", "kind"),
     [

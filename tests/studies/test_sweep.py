@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import re
-import subprocess
+import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import at
 from samattn_cli.studies.sweep import sweep
 from tests.support.problems import problems_of
-from tests.support.running import ROOT, UPDATE, environment, samattn
+from tests.support.running import ROOT, UPDATE, samattn
 from tests.support.sampling import examples
 
 DEFAULT_METRICS = ("flops", "attention_bytes", "peak_bytes")
@@ -512,10 +512,11 @@ def test_csv_has_every_row() -> None:
     assert len(found) == report.points == 125
 
 
-def test_the_example_finds_windows_that_need_little_padding() -> None:
-    script = [sys.executable, str(ROOT / "examples" / "largest_window.py")]
-    result = subprocess.run(script, capture_output=True, text=True, env=environment(), check=True)
-    lines = result.stdout.splitlines()
+def test_the_example_finds_windows_that_need_little_padding(monkeypatch, capsys) -> None:
+    script = str(ROOT / "examples" / "largest_window.py")
+    monkeypatch.setattr(sys, "argv", [script])
+    runpy.run_path(script, run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert lines[2].startswith(" 1024: window 16,")
     assert [line[-13:] for line in lines] == [" 0.0% padding"] * 4 + [" 3.1% padding"]
