@@ -13,7 +13,8 @@ from samattn_cli.tape.ops import parameter_elements
 
 
 @pytest.mark.parametrize(
-    "preset", ["mae_b", "med_sam_adapter_b", "qwen2_5_vl_vision", "sam2_hiera_t", "swin_t", "swinv2_t"]
+    "preset",
+    ["mae_b", "med_sam_adapter_b", "qwen2_5_vl_vision", "sam2_hiera_t", "swin_t", "swinv2_t", "tiny_vit_5m"],
 )
 def test_weights_are_in_the_order_of_parameters(preset: str) -> None:
     """In each of these, modules use their weights in another order than that in which they register them."""

@@ -2,8 +2,8 @@
 
 Source: microsoft/Cream, TinyViT/models/tiny_vit.py; ChaoningZhang/MobileSAM, mobile_sam/modeling/tiny_vit_sam.py. Names,
 operations and lifetimes of tensors are those of that code. One difference: the biases are made anew when weights are loaded;
-there a model that is in evaluation mode by then keeps those of before. Shapes: B batch, H x W grid, L = H * W, C width, h heads,
-d = C / h, M = B * windows, N tokens of a window.
+there a model that is in evaluation mode by then keeps those of before. Tokens are (B, L, C) there and (B, H, W, C) here.
+Shapes: B batch, H x W grid, L = H * W, C width, h heads, d = C / h, M = B * windows, N tokens of a window.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Mlp(nn.Module):
         self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, C) -> the same."""
+        """(B, H, W, C) -> the same."""
         x = self.norm(x)
         x = self.fc1(x)
         x = self.act(x)
@@ -149,26 +149,23 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> the same."""
-        B, H, W, C = x.shape
-        shortcut = x.view(B, H * W, C)
-        x = self.attn(shortcut) if self.grid == self.window_size else self._in_windows(shortcut)
-        x = shortcut + x
-        x = x.transpose(1, 2).reshape(B, C, H, W)
-        x = self.local_conv(x)
-        x = x.view(B, C, H * W).transpose(1, 2)
-        x = x + self.mlp(x)
-        return x.view(B, H, W, C)
+        x = x + self._attend(x)
+        x = self.local_conv(x.permute(0, 3, 1, 2))
+        x = x.permute(0, 2, 3, 1)
+        return x + self.mlp(x)
 
-    def _in_windows(self, x: Tensor) -> Tensor:
-        """(B, L, C) -> the same."""
-        (B, L, C), (H, W), (h, w) = x.shape, self.grid, self.window_size
-        x = padded(x.view(B, H, W, C), self.window_size)
+    def _attend(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> the same."""
+        (B, H, W, C), (h, w) = x.shape, self.window_size
+        if self.grid == self.window_size:
+            return self.attn(x.view(B, H * W, C)).view(B, H, W, C)
+        x = padded(x, self.window_size)
         rows, columns = x.shape[1] // h, x.shape[2] // w
         # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
         x = x.view(B, rows, h, columns, w, C).transpose(2, 3).reshape(-1, h * w, C)
         x = self.attn(x)
         x = x.view(B, rows, columns, h, w, C).transpose(2, 3).reshape(B, rows * h, columns * w, C)
-        return crop(x, self.grid).view(B, L, C)
+        return crop(x, self.grid)
 
 
 class PatchEmbed(nn.Module):

@@ -20,10 +20,10 @@ class Code:
     """The steps of the block that implementations write differently, as the authors write them.
 
     Attributes:
-        on_grid: whether the shortcut is (B, H, W, C), and not (B, L, C).
+        flattens: whether the MLP's tokens are (B, L, C), and not (B, H, W, C).
     """
 
-    on_grid = False
+    flattens = False
 
     def __init__(self, tape: Tape, layer: LayerConfig) -> None:
         self.tape = tape
@@ -103,29 +103,24 @@ def block(
     """Attention, shortcut; convolution; MLP, shortcut: (B, H, W, C) -> the same."""
     B, H, W, C = x.shape
     tape.registers("attn", "mlp", "local_conv")
-    shortcut = x if code.on_grid else x.view(B, H * W, C)
-    y = attend(tape, shortcut, layer, kernel, code)
-    attended = tape.add("add_attn", shortcut, y)
+    y = attend(tape, x, layer, kernel, code)
+    attended = tape.add("add_attn", x, y)
     tape.free(y)
-    image = attended.permute(0, 3, 1, 2) if code.on_grid else attended.transpose(1, 2).view(B, C, H, W)
-    mixed = conv_norm(tape, "local_conv", image, C, 3, groups=C)
+    mixed = conv_norm(tape, "local_conv", attended.permute(0, 3, 1, 2), C, 3, groups=C)
     tape.free(attended)
-    rows = mixed.view(B, C, H * W).transpose(1, 2)
+    rows = mixed.view(B, C, H * W).transpose(1, 2) if code.flattens else mixed.permute(0, 2, 3, 1)
     y = mlp(tape, rows, layer)
     out = tape.add("add_mlp", rows, y)
     tape.free(mixed, y)
-    return out.view(B, H, W, C)
+    return out.view(B, H, W, C) if code.flattens else out
 
 
 def attend(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type[Code]) -> Tensor:
-    """Attention over windows, or over the whole grid: (B, L, C), or (B, H, W, C) for code on the grid -> the same."""
+    """Attention over windows, or over the whole grid: (B, H, W, C) -> the same."""
     (B, *_, C), (H, W) = x.shape, layer.grid
-    if layer.windows.size == layer.grid:
-        rows = x.view(B, H * W, C) if code.on_grid else x
-        y = attention(tape, rows, layer, kernel, code)
-    else:
-        y = in_windows(tape, x if code.on_grid else x.view(B, H, W, C), layer, kernel, code)
-    return y if y.shape == x.shape else y.view(*x.shape)
+    if layer.windows.size != layer.grid:
+        return in_windows(tape, x, layer, kernel, code)
+    return attention(tape, x.view(B, H * W, C), layer, kernel, code).view(B, H, W, C)
 
 
 def in_windows(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: type[Code]) -> Tensor:

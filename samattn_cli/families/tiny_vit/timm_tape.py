@@ -16,7 +16,7 @@ from . import tape as reference
 class Code(reference.Code):
     """The steps of the attention as in timm: it has the biases before all else, and scales queries in place of scores."""
 
-    on_grid = True
+    flattens = True
 
     def bias_first(self) -> Tensor:
         """(h, N, N). In evaluation the first forward makes them, and a cache has them from then on."""
