@@ -279,6 +279,13 @@ def test_rotary_positions_are_those_of_dinov3_or_refused(rope, wanted):
     assert differences(dinov3(), attributes) == wanted
 
 
+@pytest.mark.parametrize("kind", ["ParallelScalingBlock", "ParallelThingsBlock"])
+def test_blocks_of_another_class_are_named(kind):
+    """timm's vit_base_patch16_xp_224 and vit_small_patch16_18x2_224 have weights of other names."""
+    (said,) = differences({"patch_embed.proj.weight": (384, 3, 16, 16)}, {"blocks.0": kind})
+    assert "side by side" in said
+
+
 def test_weights_of_dinov3_do_not_show_the_image_size(tmp_path):
     path = write_safetensors(tmp_path / "a.safetensors", dinov3())
     with pytest.raises(ImportFailedError, match=r"image size of rotary positions.*\[not-in-shapes\]"):

@@ -170,6 +170,9 @@ def qwen2_5_vl(draw: st.DrawFn) -> Keys:
     }
 
 
+MLPS = ("gelu", "gelu_tanh", "swiglu", "swiglu_packed")
+
+
 def _sequence(block: str, width: int) -> Keys:
     return {"block": block, "embed_dim": width, "depth": 1, "num_heads": width // HEAD, "mlp_ratio": 2}
 
@@ -183,8 +186,18 @@ def plain(draw: st.DrawFn) -> Keys:
     masked = {"stages": [first], "pos_embed": "mae", "mask_ratio": ratio}
     before = draw(stages("vit"))
     compressed = _sequence("clip", 16) | {"transition": "deepseek_compressor"}
+    scaled = {"layer_scale": draw(st.booleans())}
+    mlp = {"mlp": draw(st.sampled_from(MLPS))}
+    in_front = {"class_token": draw(st.booleans()), "reg_tokens": draw(st.sampled_from([0, 2]))}
+    turned = _sequence("dinov3", 16) | scaled | mlp | {"qkv_bias": draw(st.booleans())}
     kinds: list[Keys] = [
         {"stages": [first], "pos_embed": "class_token", "norm": draw(st.booleans())},
+        {
+            "stages": [_sequence("plain", 16) | scaled | mlp],
+            "pos_embed": draw(st.sampled_from(["patches", "tokens"])),
+        }
+        | in_front,
+        {"stages": [turned], "pos_embed": "rotary", "reg_tokens": in_front["reg_tokens"]},
         masked,
         masked | {"stages": [first, decoder], "neck": "mae_pred"},
         {"stages": [before, compressed], "pos_embed": "learned", "neck": "deepseek", "out_chans": 8},

@@ -24,7 +24,12 @@ ROTARY = "rope."
 
 FIRST_BLOCK, BLOCK_OF_A_VIT = "blocks.0", "Block"
 """The first block, and the class that a ViT's has in timm."""
-BLOCKS = {"ResPostBlock": "norms after attention and MLP in place of before"}
+BLOCKS = {
+    "ResPostBlock": "norms after attention and MLP in place of before",
+    "ParallelScalingBlock": "blocks whose attention and MLP run side by side",
+    "DiffParallelScalingBlock": "blocks whose differential attention and MLP run side by side",
+    "ParallelThingsBlock": "blocks of several attentions and MLPs side by side",
+}
 """What blocks of other classes have."""
 
 SHOWN = {
@@ -34,6 +39,7 @@ SHOWN = {
     f"{BLOCK}attn.q_norm.weight": "norms of queries and keys",
     f"{BLOCK}attn.norm.weight": "a norm of the attended values",
     f"{BLOCK}mlp.norm.weight": "a norm in the MLP",
+    f"{BLOCK}attn.lambda_q1": "differential attention",
 }
 """What a weight shows."""
 
@@ -45,6 +51,8 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
         shapes: name to shape, without a prefix.
         attributes: those of a timm model's modules.
     """
+    if (kind := attributes.get(FIRST_BLOCK, "")) in BLOCKS:
+        return [BLOCKS[kind]]
     if not shapes.keys() >= OF_A_VIT or shapes.keys() & OF_OTHERS or has_several_widths(shapes):
         return []
     return [
@@ -76,7 +84,7 @@ def _of_positions(shapes: Shapes, attributes: Mapping[str, Any]) -> Iterator[str
 def _of_block(kind: str, of_dinov3: bool) -> Iterator[str]:
     """Its class, in a timm model: norms at the end of each branch have the names of those at its begin."""
     if kind not in ({BLOCK_OF_A_VIT, "EvaBlock"} if of_dinov3 else {BLOCK_OF_A_VIT}):
-        yield BLOCKS.get(kind, f"blocks of class {kind}")
+        yield f"blocks of class {kind}"
 
 
 def has_several_widths(shapes: Shapes) -> bool:
