@@ -13,7 +13,15 @@ from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.importer import imported
 from tests.public.segment_anything_encoder import official_encoder
 from tests.support import bad_files
-from tests.support.checkpoints import PUBLISHED, expanded, of_mae, of_sam, shapes_of, write_safetensors
+from tests.support.checkpoints import (
+    PUBLISHED,
+    expanded,
+    of_mae,
+    of_sam,
+    of_vit,
+    shapes_of,
+    write_safetensors,
+)
 from tests.support.importing import is_preset
 from tests.support.sampling import examples
 
@@ -82,7 +90,9 @@ CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = 
     ("wrong-weight-shape", "'patch_embed.proj.weight' has shape [768] instead of 4"): (
         "vit_b", {"patch_embed.proj.weight": (768,)},
     ),
-    ("not-in-shapes", "width 384, only 768, 1024, 1280"): ("vit_b", {"blocks.0.norm1.weight": (384,)}),
+    ("not-in-shapes", "width 384, only 768, 1024, 1280"): (
+        "vit_b", of_vit(load_config("vit_b", ["embed_dim=384", "num_heads=6"])),
+    ),
     ("unsupported-model", "[(7, 7), (14, 14)]"): (
         "sam_vit_b",
         {"image_encoder.blocks.0.attn.rel_pos_h": (13, 64), "image_encoder.blocks.0.attn.rel_pos_w": (13, 64)},

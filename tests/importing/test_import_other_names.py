@@ -184,9 +184,10 @@ def test_a_norm_that_nothing_reads_runs_and_has_no_gradient(tmp_path):
 def test_swin_t_with_four_outputs_has_the_parameters_of_its_backbone(tmp_path):
     """27,522,234, of which 2 * 768 are of the norm that nothing reads."""
     assert figures(tf.OneFormerConfig(), tmp_path) == (27_522_234, 8_979_597_312)
-    assert (
-        analyze(load_config(tmp_path / "a.yaml", ["image_size=56"])).crosscheck.memory_trace.status == "exact"
+    assert "transformers' SwinBackbone keeps copies" in (tmp_path / "a.yaml").read_text("utf-8").replace(
+        "\n# ", " "
     )
+    assert analyze(load_config(tmp_path / "a.yaml", ["image_size=56"])).crosscheck.status == "exact"
 
 
 @pytest.mark.parametrize(("indices", "codes"), [([4], "no-such-stage"), ([0, 1], "no-such-stage")])

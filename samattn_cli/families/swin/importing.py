@@ -55,6 +55,10 @@ def of_backbone(description: Description, keys: Keys) -> Keys:
         key = "out_features" if named is not None else "out_indices"
         raise description.wrong(key, f"a list of some of {', '.join(known[1:])}, or of their numbers from 1")
     stages = sorted(known.index(name) - 1 for name in names)
+    description.notes.append(
+        "Its memory is that of samattn's own code. transformers' SwinBackbone keeps copies of what enters and leaves its stages: at "
+        "1024 px an inference of Swin-T takes 514.9 MiB there, and 473.7 here. `samattn trace` gives that of its module."
+    )
     return with_norms({**keys, "norm": False}, stages, "swin_backbone")
 
 
