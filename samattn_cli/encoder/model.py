@@ -587,9 +587,15 @@ class EncoderConfig:
         default=NONE,
     )
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
+    neck_scales: tuple[float, ...] = key(
+        listed(number(0, 4), 1, 3),
+        "Scales of the maps that neck lw_detr returns, over the grid, in order: 2, 1 or 0.5.",
+        example=[2.0, 0.5],
+        default=(1.0,),
+    )
     out_indices: tuple[int, ...] = key(
         indexes(),
-        "Stages whose outputs neck stage_norms or swin_backbone returns, counted from 0; by default all. Necks of RF-DETR: "
+        "Stages whose outputs neck stage_norms or swin_backbone returns, counted from 0; by default all. Necks of RF-DETR and LW-DETR: "
         "blocks whose outputs they read, by default the last.",
         example=[1, 2, 3],
         default=(),

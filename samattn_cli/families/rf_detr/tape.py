@@ -23,13 +23,20 @@ WIDE = ITEM_BYTES["float32"]
 
 
 class Code(Holds):
-    """The names of a block and of its attention, as Roboflow's code has them."""
+    """The names of a block and of its attention, as Roboflow's code has them.
+
+    Attributes:
+        unbiased: the projections that never have a bias.
+    """
 
     holds = {"attended": "block", "scaled": "block", "probabilities": "values"}  # noqa: RUF012 - never changed
+    unbiased: tuple[str, ...] = ()
 
     def softmax(self, scores: Tensor) -> Tensor:
-        """The probabilities of scores (..., N, M), in the type of the scores."""
-        return self.tape.softmax("softmax", scores)
+        """The probabilities of scores (..., N, M), in the type of the scores, which are freed."""
+        probabilities = self.tape.softmax("softmax", scores)
+        self.tape.free(scores)
+        return probabilities
 
 
 def whole_images(x: Tensor, layer: LayerConfig) -> Tensor:
@@ -71,7 +78,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str, code: Code
     """Multi-head self-attention, with a projection for each of queries, keys and values: (B, N, C) -> (B, N, C)."""
     (B, N, C), h = x.shape, stage.num_heads
     q, k, v = (
-        tape.linear(name, x, C, bias=stage.qkv_bias).view(B, N, h, C // h).transpose(1, 2)
+        tape.linear(name, x, C, bias=stage.qkv_bias and name not in code.unbiased).view(B, N, h, C // h).transpose(1, 2)
         for name in ("q_proj", "k_proj", "v_proj")
     )
     out = eager(tape, q, k, v, code) if kernel == "eager" else attention_kernel(tape, "sdpa", q, k, v)
@@ -91,7 +98,6 @@ def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor, code: Code) -> Tensor:
     scores = tape.scale("scale", products)
     tape.free(products)
     probabilities = code.softmax(scores)
-    tape.free(scores, keep=probabilities)
     out = tape.matmul("values", probabilities, v, call="torch.matmul")
     code.drop("probabilities", probabilities)
     return out
