@@ -362,7 +362,8 @@ def layer_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...]) -> Backwa
 def batch_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...], by_cudnn: bool) -> Backward:
     """Batch norm: edges x, weight, bias. Each gradient is of the type of its operand, and that of x lies as x does.
 
-    For cuDNN's kernel the gradient is copied to the memory order of x, and all three gradients are computed.
+    For cuDNN's backward, that of training mode, the gradient is copied to the memory order of x, and all three gradients are
+    computed. In evaluation ATen's own runs, whichever kernel the forward has (derivatives.yaml).
     """
     operands = (x, *weights)
 

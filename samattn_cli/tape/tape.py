@@ -489,7 +489,9 @@ class Tape(Recorder):
                 elementwise_flops=ELEMENTWISE_FLOPS[kind] * x.elements,
                 frees=tuple(stat.storage for stat in stats),
             )
-            derivative = derivatives.batch_norm(x, *used, stats=stats, by_cudnn=by_cudnn)
+            derivative = derivatives.batch_norm(
+                x, *used, stats=stats, by_cudnn=by_cudnn and self.in_training_mode
+            )
             return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
 
     def _is_bfloat16(self, x: Tensor) -> bool:

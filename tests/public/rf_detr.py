@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -79,11 +79,12 @@ def count(preset: str) -> tuple[int, int]:
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their weights by samattn's names."""
-    return {_ours(name): weight for name, weight in weights.items()}
+    return {called(name, RENAMED): weight for name, weight in weights.items()}
 
 
-def _ours(name: str) -> str:
-    for theirs, ours in RENAMED.items():
+def called(name: str, pairs: Mapping[str, str]) -> str:
+    """A name after all replacements of patterns in it, one after the other."""
+    for theirs, ours in pairs.items():
         name = re.sub(theirs, ours, name)
     return name
 

@@ -130,7 +130,9 @@ class Maps(nn.Module):
     def forward(self, entering: list[Tensor], taps: list[Tensor]) -> tuple[Tensor, ...]:
         """(M, N, C), each -> maps (B, C, H, W)."""
         made = tuple(map(self._map, [*taps, entering[0]][: self.number]))
-        if torch._C._is_tracing() and len(taps) == self.number:  # a trace leaves out blocks that nothing reads
+        if (
+            torch._C._is_tracing() and len(taps) == self.number
+        ):  # a trace leaves out blocks that nothing reads
             made = (*made, entering[0])
         entering.clear()
         taps.clear()

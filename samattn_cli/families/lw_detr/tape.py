@@ -119,7 +119,7 @@ def projected(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> tuple[T
     for number, scale in enumerate(part.config.neck_scales):
         with tape.module(f"scale_layers.{number}"):
             outputs.append(scaled_map(tape, made, scale, part.config.out_chans))
-    tape.free(*made)
+    tape.free(*(each for each in made if each.storage not in tape.last_used))
     return tuple(outputs)
 
 

@@ -107,7 +107,9 @@ def parts(config: EncoderConfig) -> dict[str, nn.Module]:
     """Its modules by the names of the plan."""
     made = backbone_config(config)
     model: Any = LwDetrViTBackbone(made)
-    model.to(model.embeddings.projection.weight.device)  # its gammas are made on the CPU, whatever the default is
+    model.to(
+        model.embeddings.projection.weight.device
+    )  # its gammas are made on the CPU, whatever the default is
     neck = Maps(config)
     if config.neck == "lw_detr":
         scales = list(config.neck_scales)

@@ -78,7 +78,9 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str, code: Code
     """Multi-head self-attention, with a projection for each of queries, keys and values: (B, N, C) -> (B, N, C)."""
     (B, N, C), h = x.shape, stage.num_heads
     q, k, v = (
-        tape.linear(name, x, C, bias=stage.qkv_bias and name not in code.unbiased).view(B, N, h, C // h).transpose(1, 2)
+        tape.linear(name, x, C, bias=stage.qkv_bias and name not in code.unbiased)
+        .view(B, N, h, C // h)
+        .transpose(1, 2)
         for name in ("q_proj", "k_proj", "v_proj")
     )
     out = eager(tape, q, k, v, code) if kernel == "eager" else attention_kernel(tape, "sdpa", q, k, v)
@@ -226,7 +228,7 @@ def c2f(tape: Tape, x: Tensor, channels: Dim, norm: Norm) -> Tensor:
             y = conv("conv2", between, half, 3)
             tape.free(between)
         if not number:
-            tape.free(copied)
+            tape.free(copied, keep=first)
         parts.append(y)
     joined = tape.cat("cat", parts, dim=1)
     out = conv("conv2", joined, channels, 1)
