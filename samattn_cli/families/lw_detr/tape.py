@@ -11,7 +11,6 @@ from ...tape.kernels import attention as attention_kernel
 from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
-from ..plain.tape import eager
 from ..rf_detr.tape import c2f, conv_norm, mlp, norm_of_channels, whole_images
 from ..rf_detr.words import blocks_read
 from .words import WIDE
@@ -54,6 +53,15 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     out = tape.linear("proj", y, C)
     tape.free(y, *(each for each in (scaled, probabilities, bias) if each is not None), qkv)
     return out
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Attention that makes the score matrix: (B, h, N, d), and the tensors that live until the end."""
+    scaled = tape.scale("scale", q)
+    scores = tape.scores(scaled, k)  # (B, h, N, N)
+    probabilities = tape.softmax("softmax", scores)
+    tape.free(scores)
+    return tape.matmul("values", probabilities, v), scaled, probabilities
 
 
 def qkv_bias(tape: Tape, C: Dim) -> Tensor:
