@@ -206,6 +206,8 @@ def _hint_for_option(self: Any, option: str, words: Sequence[str]) -> str:
         file = f"-o {form}=FILE" if not extensions[form] else f"-o report{extensions[form]}"
         return f"; write {f'--format {form}, or ' if is_shown else ''}{file}"
     key = known_as(name, _keys(), OTHER_KEYS)
+    if key == "mode" and "--global-batch" in known:
+        return ": a plan is of training steps, so leave it out"
     if key and "--set" in known:
         value = next(iter(_value_of(option, words)), "VALUE")
         return f"; write {options('--set', [f'{_keys()[key]}={value}'])}"

@@ -27,6 +27,7 @@ EXAMPLE = "--gpus 8 --device a100_80 --global-batch 64"
 MOST_PRICE = 1e9
 RUN = "run."
 GPUS = "run.gpus"
+PARALLEL = "run.parallel"
 
 
 @guarded
@@ -105,7 +106,7 @@ def plan(
         overrides=tuple(_texts(laid_over)),
         sizes=table,
     )
-    encoder = load_config(config, [*laid_over, *_training(goal)])
+    encoder = load_config(config, [*laid_over, *_training(goal, laid_over)])
     with working("comparing ways to train", "choices") as tell:
         report = planned(encoder, cards, goal, tell=tell)
     deliver(report, chosen(format_), formats, terminal_options(all_layers=every))
@@ -113,10 +114,12 @@ def plan(
         raise typer.Exit(EXIT_DIFFERS)
 
 
-def _training(goal: Goal) -> Iterator[Override]:
-    """That the run is a training step, if the user does not say what it is."""
+def _training(goal: Goal, laid_over: Sequence[Override]) -> Iterator[Override]:
+    """That the run is a training step, if the user does not say what it is, and of a strategy over how many GPUs."""
     if "mode" not in goal.given:
         yield Override("run.mode", "training", "samattn plan")
+    if any(each.key == PARALLEL and _value(each) != "none" for each in laid_over):
+        yield Override(GPUS, goal.gpus, "samattn plan")
 
 
 def _needed(option: str, value: int | None) -> int:
@@ -138,13 +141,17 @@ def _repeats_gpus(override: Override, gpus: int) -> bool:
     """
     if override.key != GPUS:
         return False
-    value = getattr(override.value, "value", override.value)
-    if str(value) != str(gpus):
+    value = _value(override)
+    if value != str(gpus):
         raise UsageError(
             "conflicting-options",
             f"--set {GPUS}={value}: --gpus says how many GPUs a plan is for, here {gpus}: leave out {GPUS}",
         )
     return True
+
+
+def _value(override: Override) -> str:
+    return str(getattr(override.value, "value", override.value))
 
 
 def _cards(lists: Sequence[str] | None) -> list[Device]:

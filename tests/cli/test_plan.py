@@ -32,6 +32,20 @@ def test_the_keys_of_the_answer_are_a_config_with_its_figures(tmp_path):
     assert float(rows[0]["step_ms"]) == best.step_ms == min(c.step_ms for c in report.choices if c.fits)
 
 
+def test_a_sharded_strategy_that_is_set_is_of_the_gpus_that_are_given():
+    result = run(*TWO, "--device", "a100_80", *FEW, "--set", "run.parallel=zero1")
+    assert result.exit_code == 0, result.output
+    assert "zero1" in result.output
+
+
+def test_the_mode_is_not_an_option_and_a_key_that_would_be_refused_is_not_advised():
+    result = run(*TWO, "--device", "a100_80", "--mode", "inference")
+    assert result.exit_code == EXIT_ERROR
+    assert "[unknown-option]" in result.output
+    assert "training steps" in result.output
+    assert "--set" not in result.output
+
+
 def test_the_answer_is_first_and_the_command_keeps_what_the_user_set():
     result = run(*TWO, "--device", "a100_80", *FEW, "--set", "run.parallel=ddp")
     lines = result.output.splitlines()

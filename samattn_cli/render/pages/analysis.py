@@ -47,6 +47,8 @@ SAID_ELSEWHERE = ("best-single-change", "what-makes-it-fit")
 """Findings that repeat the answer in short, or the table of changes."""
 FIGURES_OF_CHANGE = 29
 """The width of a change's figures in the table of changes."""
+OF_WINDOWS = ("padding", "saving-of-encoder", "global-layer-sets-peak")
+"""Findings on windows, which hold whatever the number of GPUs is."""
 REMEDIES = {"fsdp2-padding": "fsdp2-padding-remedy"}
 """Findings with a remedy that is a finding of its own, which only a full report has."""
 MOST_CHANGES = 4
@@ -158,7 +160,8 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
     yield from layer_tables(report, options)
     if findings := tuple(_findings(report, full=options.full)):
         yield Lines("Findings", findings)
-    yield _totals(report, full=options.full)
+    if options.full or report.communication is None:
+        yield _totals(report, full=options.full)
     if options.full:
         yield _shares(report)
     if report.config.run.mode == "training":
@@ -177,11 +180,20 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
 
 
 def _findings(report: Analysis, *, full: bool) -> Iterator[str]:
-    """The findings; unless `full`, without those that the answer in short or a table has, and without long remedies."""
+    """The findings; unless `full`, without those that the answer in short or a table has, and without long remedies.
+
+    Of a step on several GPUs those on windows are left out too, unless `full`.
+    """
     for finding in report.findings:
-        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values()):
+        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values(), *_of_windows(report)):
             more = " --full says what helps." if not full and finding.code in REMEDIES else ""
             yield f"{finding.message}{more}"
+    if not full and report.communication is not None:
+        yield "--full has those on windows, all layers global, and all windowed."
+
+
+def _of_windows(report: Analysis) -> tuple[str, ...]:
+    return () if report.communication is None else OF_WINDOWS
 
 
 def _on_device(report: Analysis, *, full: bool) -> Iterator[Section]:
@@ -258,10 +270,15 @@ def _allocated(totals: Totals, whole: int) -> Bars:
     )
 
 
-def _training(report: Analysis, *, full: bool) -> Table:
+def _training(report: Analysis, *, full: bool) -> Section:
     """The bytes and FLOPs of a step; with `full`, also what the answer in short and the lines on the device have."""
     training = report.training
     rows = training_rows(training, report.totals.params, weights="weights")
+    if not full and report.communication is not None:  # the answer in short has the peak
+        whole = format_count(report.totals.params)
+        said = {"peak": format_bytes(training.peak_bytes), "weights that train": f"{whole} of {whole}"}
+        on_one = "; ".join(f"{name} {value}" for name, value in rows if (name, value) not in said.items())
+        return Lines("Training step of one GPU", (on_one,))
     note = "The rows do not add up to the peak: gradients grow while activations are freed."
     if full:
         rows = (*rows, *_step_times(training))
