@@ -31,7 +31,7 @@ from .shards import INDEX, parts_of, shapes_in
 from .timm_model import TIMM, read_timm_model
 from .weights import Weights
 from .write import tidy, yaml_of
-from .zoo_models import read_zoo_model, zoo_of
+from .zoo_models import differences, read_zoo_model, zoo_of
 
 CONFIG = "config.json"
 IN_FOLDER = (
@@ -84,9 +84,11 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
         what, library = f"the names and shapes of the weights in {', '.join(map(str, parts))}", ""
     if image_size is not None:
         keys = at_another_size(keys, image_size, library, read.notes, read.warnings)
+    config = config_of(keys, source)
+    read.warnings.extend(differences(zoo, config))
     for sentence in read.warnings:
         warn(sentence)
-    sizes = in_words(other_sizes(config_of(keys, source)))
+    sizes = in_words(other_sizes(config))
     return yaml_of(tidy(keys), [f"Imported from {what}.", *read.warnings, *read.notes, *sizes])
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
-from ..errors import ImportFailedError
+from ..encoder.model import EncoderConfig
+from ..errors import ImportFailedError, Message
+from ..units import format_size
 from .checkpoint import Shapes
 
 ZOOS = ("torchvision", "ultralytics")
@@ -14,6 +17,18 @@ def zoo_of(source: str) -> str:
     """The library whose model a source names; "" if it names none."""
     zoo, colon, name = source.partition(":")
     return zoo if colon and name and zoo in ZOOS else ""
+
+
+def differences(zoo: str, config: EncoderConfig) -> Iterator[str]:
+    """Where a library runs an encoder differently. Source: torchvision 0.29.1, `shifted_window_attention`."""
+    small = [layer for layer in config.layers if min(layer.grid) < min(layer.stage.window_size)]
+    if zoo == "torchvision" and small:
+        grid, window = (format_size(pair) for pair in (small[0].grid, small[0].stage.window_size))
+        yield Message(
+            "torchvision-differs",
+            f"At {format_size(config.image_size)} the grid of stages.{small[0].stage_index} is {grid}, smaller than its window of "
+            f"{window}: torchvision pads it to a whole window, and samattn shrinks the window, as Microsoft's code does.",
+        )
 
 
 def read_zoo_model(source: str) -> Shapes:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from samattn_cli import load_config
-from samattn_cli.errors import ImportFailedError
+from samattn_cli.errors import ImportFailedError, code_of
 from samattn_cli.importing.importer import imported
 from samattn_cli.stack.encoder import build
 from samattn_cli.tape.encoder import forward
@@ -123,6 +123,15 @@ def test_models_of_torchvision_and_ultralytics_by_name(tmp_path):
     assert biases == 4_416
     assert forward(v2).params == forward(load_config("swinv2_t")).params + biases == 27_582_570
     assert forward(v2).flops == forward(load_config("swinv2_t")).flops == 11_877_844_992
+
+
+@pytest.mark.usefixtures("zoos")
+@pytest.mark.parametrize(("size", "codes"), [((224, 224), ["torchvision-differs"]), ((256, 256), [])])
+def test_a_grid_smaller_than_the_window_is_warned_of(size, codes):
+    """The last grid of an image of 224 px has 7x7 tokens: 9,875,392,512 FLOPs in torchvision, 9,720,438,784 here."""
+    warned = list[str]()
+    imported("torchvision:swin_v2_t", warned.append, size)
+    assert [code_of(sentence) for sentence in warned] == codes
 
 
 @pytest.mark.usefixtures("zoos")
