@@ -549,7 +549,10 @@ class EncoderConfig:
         default="learned",
     )
     mask_ratio: float = key(
-        share(), "Share of the patches that pos_embed mae masks.", example=0.75, default=0.0
+        share(),
+        "Share of the patches that pos_embed mae masks, or of the mask units that mask_units_mae drops.",
+        example=0.75,
+        default=0.0,
     )
     pretrain_image_size: Pair | None = key(
         optional(pair(whole(1, MAX_SIDE))),
@@ -568,13 +571,13 @@ class EncoderConfig:
     )
     pos_embed_background: Pair = key(
         pair(whole(1, MAX_SIDE)),
-        "Tokens of the background that pos_embed hiera resizes to the grid: a number, or [height, width].",
+        "Tokens of the background that pos_embed hiera or mask_units_window resizes to the grid: a number, or [height, width].",
         example=7,
         default=(14, 14),
     )
     pos_embed_window: Pair = key(
         pair(whole(1, MAX_SIDE)),
-        "Tokens of the window that pos_embed hiera repeats over the grid: a number, or [height, width].",
+        "Tokens of the window that pos_embed hiera or mask_units_window repeats over the grid: a number, or [height, width].",
         example=8,
         default=(8, 8),
     )

@@ -12,7 +12,7 @@ from samattn_cli import load_config
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.importer import imported
 from samattn_cli.tape.other_sizes import weight_shapes
-from tests.public.mask_units import LABELS, SIZES
+from tests.public.mask_units import LABELS, PRETRAINED, SIZES
 from tests.support.checkpoints import write_safetensors
 from tests.support.importing import as_json, is_preset
 
@@ -38,6 +38,14 @@ def test_a_model_without_a_classifier_has_its_pooling(tmp_path):
     assert "out_chans" not in text
 
 
+def test_weights_of_a_pretraining_by_the_names_of_transformers(tmp_path):
+    with torch.device("meta"):
+        model = transformers.HieraForPreTraining(transformers.HieraConfig(**PRETRAINED["hiera_b_pretrain"]))
+    shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    assert is_preset(text, "hiera_b_pretrain", tmp_path, "eager")
+
+
 def test_weights_by_the_names_of_transformers(tmp_path):
     with torch.device("meta"):
         model = transformers.HieraForImageClassification(described("hiera_t", "HieraModel"))
@@ -58,6 +66,39 @@ def test_weights_by_the_names_of_facebookresearch_and_timm(head, tmp_path):
     }
     text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
     assert is_preset(text, "hiera_t", tmp_path)
+
+
+def test_what_transformers_saves_of_a_pretraining_is_its_preset(tmp_path):
+    config = transformers.HieraConfig(**PRETRAINED["hiera_b_pretrain"], architectures=["HieraForPreTraining"])
+    as_json(config.to_dict(), tmp_path / "config.json")
+    assert is_preset(imported(str(tmp_path)), "hiera_b_pretrain", tmp_path, "eager")
+
+
+def test_weights_of_a_pretraining_by_the_names_of_facebookresearch(tmp_path):
+    shapes = {}
+    for name, shape in weight_shapes(load_config("hiera_b_pretrain")).items():
+        block = re.fullmatch(r"blocks\.(\d+)\.(.*)", name)
+        if block and int(block[1]) >= 24:
+            shapes[f"decoder_blocks.{int(block[1]) - 24}.{block[2]}"] = shape
+        else:
+            shapes[re.sub(r"^(pos_embed|transitions\.4|neck)\.", "", name)] = shape
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    assert is_preset(text, "hiera_b_pretrain", tmp_path)
+
+
+def test_windowed_positions_and_layer_scale_are_read_from_the_weights_of_timm(tmp_path):
+    words = [
+        "pos_embed=mask_units_window",
+        "image_size=256",
+        *(f"stages.{n}.layer_scale=true" for n in range(4)),
+    ]
+    ours = {"pos_embed.background": "pos_embed", "pos_embed.window": "pos_embed_win"}
+    shapes = {
+        ours.get(name, name): shape for name, shape in weight_shapes(load_config("hiera_b", words)).items()
+    }
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    assert "pos_embed: mask_units_window" in text
+    assert text.count("layer_scale: true") == 4
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,12 @@ RECORDS = (
             "eager, float16": EAGER | NOT_POOLED_UNITS | {"run.dtype": "float16"},
             "autocast, checkpointing": ALL_UNITS | {"run.autocast": "bfloat16", "run.checkpointing": True},
             "eager, autocast, windowed positions": EAGER
-            | {"run.autocast": "float16", "pos_embed": "mask_units_window", "pos_embed_window": 4},
+            | {
+                "run.autocast": "float16",
+                "pos_embed": "mask_units_window",
+                "pos_embed_window": 4,
+                "stages.0.layer_scale": True,
+            },
         },
         verified={"hiera_b_plus": {}},
         bad={

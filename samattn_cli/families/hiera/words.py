@@ -213,7 +213,7 @@ FAMILY = Family(
     blocks={
         "hiera": Block(
             summary="SAM 2's block: the first of a stage changes the width and may pool its queries, in the windows of "
-            "the stage before.",
+            "the stage before. (That of the original Hiera is mask_unit.)",
             keys=frozenset({"q_stride"}),
             changes_width=True,
             place=lagging,

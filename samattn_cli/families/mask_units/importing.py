@@ -7,9 +7,10 @@ hiera/hiera.py and hiera_mae.py; timm 1.0.31, models/hiera.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate, pairwise
 from math import isqrt
+from typing import Any
 
 from ...encoder.model import EncoderConfig
 from ...importing.checkpoint import Shapes
@@ -27,8 +28,13 @@ NECKS = {"HieraForImageClassification": "hiera_classifier", "HieraModel": "hiera
 PRETRAINING = "HieraForPreTraining"
 RUN = {"attention": "sdpa"}
 """Hiera's own code has it where torch has; transformers' is eager."""
+ABSWIN_SIZE = 256
 LABELS = 2
 """Classes of a config of transformers that names none."""
+WIDENS = re.compile(r"blocks\.[0-9]{1,4}\.proj\.weight")
+DECODERS_BLOCK = re.compile(r"(?:decoder_blocks|decoder\.decoder_block\.layers)\.([0-9]{1,4})\.(.*)")
+DECODER = re.compile(r"transitions\.([0-9]{1,3})\.decoder_embed\.weight")
+PUBLISHED_MASK_RATIO = 0.6
 BLOCK_OF_TRANSFORMERS = re.compile(r"(?:hiera\.)?encoder\.stages\.([0-9]{1,3})\.layers\.([0-9]{1,4})\.(.*)")
 
 
@@ -116,9 +122,15 @@ def is_hiera(shapes: Shapes) -> bool:
     names = {name.removeprefix("hiera.") for name in shapes}
     if {"embeddings.position_embeddings", "encoder.stages.0.layers.0.layernorm_before.weight"} <= names:
         return True
-    widens = any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in names)
+    widens = any(map(WIDENS.fullmatch, names))
     known = {"pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"}
     return known <= names and widens and not {"cls_token", "pos_embed_window"} & names
+
+
+def differences(shapes: Shapes, _attributes: Mapping[str, Any]) -> list[str]:
+    """What Hiera abswin has that samattn cannot express: a block that widens without a projection."""
+    is_abswin = "pos_embed_win" in shapes and not is_hiera(shapes)
+    return ["shortcuts widened by maxima and means side by side, without a projection"] if is_abswin else []
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
@@ -128,7 +140,19 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
         stage = int(match[1])
         depths[stage] = max(depths.get(stage, 0), int(match[2]) + 1)
     firsts = [0, *accumulate(depths[stage] for stage in sorted(depths))]
+    own = Weights("", shapes)
+    depth = firsts[-1] or own.count("blocks.{}.attn.qkv.weight")
+    stages = len(depths) or 1 + sum(bool(WIDENS.fullmatch(name)) for name in shapes)
     name_of = renamer(
+        (r"(?:decoder\.)?(mask_token)", rf"transitions.{stages}.\1"),
+        (r"(?:decoder\.)?decoder_(?:embeddings|embed)\.(.*)", rf"transitions.{stages}.decoder_embed.\1"),
+        (
+            r"(?:decoder\.decoder_position_embeddings|decoder_pos_embed)",
+            f"transitions.{stages}.decoder_pos_embed",
+        ),
+        (r"(?:multiscale_fusion\.)?(multi_scale_fusion_heads\..*)", rf"transitions.{stages}.\1"),
+        (r"(encoder_norm\..*)", rf"transitions.{stages}.\1"),
+        (r"(?:decoder\.)?(decoder_norm|decoder_pred)\.(.*)", r"neck.\1.\2"),
         (r"(?:hiera\.)?embeddings\.patch_embeddings\.projection\.(.*)", r"patch_embed.proj.\1"),
         (r"(?:hiera\.)?embeddings\.position_embeddings", "pos_embed.pos_embed"),
         (r"pos_embed", "pos_embed.background" if "pos_embed_win" in shapes else "pos_embed.pos_embed"),
@@ -138,12 +162,17 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
     )
 
     def name(theirs: str) -> str | None:
+        if match := DECODERS_BLOCK.fullmatch(theirs):
+            return f"blocks.{depth + int(match[1])}.{_in_a_block(match[2])}"
         if (match := BLOCK_OF_TRANSFORMERS.fullmatch(theirs)) and int(match[1]) < len(firsts):
-            rest = match[3].replace("layernorm_before", "norm1").replace("layernorm_after", "norm2")
-            return f"blocks.{firsts[int(match[1])] + int(match[2])}.{rest}"
+            return f"blocks.{firsts[int(match[1])] + int(match[2])}.{_in_a_block(match[3])}"
         return name_of(theirs)
 
     return name
+
+
+def _in_a_block(name: str) -> str:
+    return name.replace("layernorm_before", "norm1").replace("layernorm_after", "norm2")
 
 
 def from_weights(weights: Weights) -> Keys:
@@ -170,8 +199,27 @@ def from_weights(weights: Weights) -> Keys:
         keys |= {"neck": "hiera_classifier", "out_chans": weights.shape("neck.head.weight", 2)[0]}
     elif "neck.norm.weight" in weights:
         keys["neck"] = "hiera_pool"
-    keys["stages"] = [{**stage, "mlp_ratio": ratio_of(hidden, width)} for stage in stages]
+    common = {"mlp_ratio": ratio_of(hidden, width)}
+    common |= {"layer_scale": True} if "blocks.0.ls1.gamma" in weights else {}
+    keys["stages"] = [{**stage, **common} for stage in stages]
+    if any(map(DECODER.fullmatch, weights.shapes)):
+        keys |= _masked(weights)
+        return keys if _is_of_transformers(weights) else keys | {"run": {**keys["run"], **RUN}}
     return keys if weights.attributes or _is_of_transformers(weights) else keys | {"run": RUN}
+
+
+def _masked(weights: Weights) -> Keys:
+    """What pretraining has besides: the decoder is the last stage, whose transition has its embedding."""
+    weights.notes.append(
+        f"Weights do not show mask_ratio: {PUBLISHED_MASK_RATIO} is that of the published models."
+    )
+    return {
+        "patch_embed": "masked_overlapping",
+        "pos_embed": "mask_units_mae",
+        "mask_ratio": PUBLISHED_MASK_RATIO,
+        "neck": "hiera_pred",
+        "run": {"mode": "training"},
+    }
 
 
 def _is_of_transformers(weights: Weights) -> bool:
@@ -182,6 +230,11 @@ def _image_size(weights: Weights, patch: int) -> Size:
     """The image size by a timm model's card, or by a square of positions."""
     if size := weights.attributes.get("input_size"):
         return size if isinstance(size, int) else list(size)
+    if "pos_embed.window" in weights:
+        weights.notes.append(
+            f"Weights do not show the image size: {ABSWIN_SIZE} is that of timm's models. --image-size takes another."
+        )
+        return ABSWIN_SIZE
     _, tokens, _ = weights.shape("pos_embed.pos_embed", 3)
     side = square_side(tokens)
     if side is None:
@@ -224,6 +277,7 @@ def _published_stages(weights: Weights) -> list[Keys]:
         {
             "block": stage.block, "embed_dim": stage.embed_dim, "depth": stage.depth, "num_heads": stage.num_heads,
             "window_size": stage.window_size[0], **({"q_stride": stage.q_stride} if stage.q_stride > 1 else {}),
+            **({"transition": stage.transition} if stage.transition != "none" else {}),
         }
         for stage in _published_model(weights).stages
     ]  # fmt: skip
@@ -245,4 +299,4 @@ def _published_model(weights: Weights) -> EncoderConfig:
 
 HUGGING_FACE = {"hiera": from_hiera}
 EAGER_ONLY = ("hiera",)
-CHECKPOINTS = (CheckpointKind(is_hiera, names, from_weights),)
+CHECKPOINTS = (CheckpointKind(is_hiera, names, from_weights, differences=differences),)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
 from ..plain.mlps_stack import Mlp
+from ..plain.stack import LayerScale
 from .shape import levels, stride
 
 
@@ -28,8 +29,10 @@ class Block(nn.Module):
         width = layer.stage.embed_dim
         self.norm1 = nn.LayerNorm(layer.in_dim, eps=NORM_EPS)
         self.attn = Attention(layer, kernel)
+        self.ls1 = LayerScale(width) if layer.stage.layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = Mlp(width, layer.stage.mlp_dim, nn.GELU)
+        self.ls2 = LayerScale(width) if layer.stage.layer_scale else nn.Identity()
         self.proj = nn.Linear(layer.in_dim, width) if layer.in_dim != width else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,8 +40,8 @@ class Block(nn.Module):
         x_norm = self.norm1(x)
         if self.proj is not None:
             x = pool(self.proj(x_norm), self.attn.pooled)
-        x = x + self.attn(x_norm)
-        return x + self.mlp(self.norm2(x))
+        x = x + self.ls1(self.attn(x_norm))
+        return x + self.ls2(self.mlp(self.norm2(x)))
 
 
 def pool(x: Tensor, pooled: int) -> Tensor:

@@ -15,6 +15,7 @@ from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ..plain.mlps_tape import mlp
+from ..plain.tape import layer_scale
 from .shape import levels, stride
 
 
@@ -51,7 +52,7 @@ class Code(Holds):
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[Code] = Code) -> Tensor:
     """Pre-norm block: (B, N, C) -> (B, N / s, D); `code` is that of an implementation."""
     steps, shortcut, D = code(tape), x, layer.stage.embed_dim
-    tape.registers("norm1", "attn", "norm2", "mlp", "proj")
+    tape.registers("norm1", "attn", "ls1", "norm2", "mlp", "ls2", "proj")
     normed = tape.layer_norm("norm1", x)
     if layer.in_dim != D:
         projected = tape.linear("proj", normed, D)
@@ -61,6 +62,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[
     with tape.module("attn"):
         attended = attention(tape, normed, layer, kernel, steps)
     steps.drop("norm1", normed)
+    attended = layer_scale(tape, "ls1", attended, layer.stage)
     middle = tape.add("add_attn", shortcut, attended)
     steps.drop("attended", attended)
     tape.free(*(() if shortcut is x else (shortcut,)))
@@ -68,6 +70,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[
     with tape.module("mlp"):
         y = mlp(tape, second, layer.stage, Tape.gelu)
     tape.free(second)
+    y = layer_scale(tape, "ls2", y, layer.stage)
     out = tape.add("add_mlp", middle, y)
     tape.free(middle, y, *steps.held("block"))
     return out

@@ -155,6 +155,7 @@ def wanted_of_libraries(config: EncoderConfig) -> Iterator[Wanted]:
         )
         yield (*place, "mlp_ratio"), stage.mlp_dim == int(stage.embed_dim * first.mlp_ratio), "one mlp_ratio"
         yield (*place, "qkv_bias"), stage.qkv_bias, "qkv_bias true"
+        yield (*place, "layer_scale"), not stage.layer_scale, "no LayerScale"
         yield (*place, "overrides"), not stage.overrides, "blocks of one kind"
         yield (
             (*place, "global_attn_indexes"),
@@ -180,7 +181,7 @@ FAMILY = Family(
         "mask_unit": Block(
             summary="Hiera's block: in mask units or over all tokens; the first of a stage changes the width and may pool "
             "its queries. (SAM 2's is hiera.)",
-            keys=frozenset({"q_stride"}),
+            keys=frozenset({"q_stride", "layer_scale"}),
             layout=MASK_UNITS,
             changes_width=True,
             place=in_mask_units,
