@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
+from ..plain.layer_scale_stack import LayerScale
 from ..plain.mlps_stack import Mlp
-from ..plain.stack import LayerScale
 from .shape import levels, stride
 
 

@@ -14,8 +14,8 @@ from ...tape.holds import Holds
 from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
+from ..plain.blocks_tape import layer_scale
 from ..plain.mlps_tape import mlp
-from ..plain.tape import layer_scale
 from .shape import levels, stride
 
 
