@@ -328,6 +328,7 @@ class TestRepository:
 
     def test_in_a_hook(self, root: Path) -> None:
         hook = root / ".git" / "hooks" / "pre-commit"
+        hook.parent.mkdir(exist_ok=True)
         python = "from samattn_cli.gate.git import repository; print(repository().commit('HEAD').sha)"
         hook.write_text(f'#!/bin/sh\ncd encoders && {shutil.which("python")} -c "{python}" > ../seen\n')
         hook.chmod(0o755)

@@ -13,6 +13,17 @@ AUTHOR = {
     for what, value in (("NAME", "A"), ("EMAIL", "a@b.c"), ("DATE", "2026-01-01T00:00:00Z"))
 }
 NUMBERS = count()  # two commits of the same files, parent and message would be one
+SETTINGS = [
+    part
+    for setting in (
+        "protocol.file.allow=always",
+        "init.defaultBranch=main",
+        "init.templateDir=",  # a dozen examples of hooks
+        "maintenance.auto=false",  # a process more for each commit
+        "core.fsync=none",
+    )
+    for part in ("-c", setting)
+]
 BARE = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 """No user.name, no settings."""
 
@@ -28,9 +39,8 @@ global_attn_indexes: [1]
 
 
 def git(folder: Path, *arguments: str) -> str:
-    settings = ("-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main")
     done = subprocess.run(
-        ["git", *settings, *arguments],
+        ["git", *SETTINGS, *arguments],
         cwd=folder,
         env=BARE | AUTHOR,
         capture_output=True,
@@ -49,14 +59,18 @@ def write(root: Path, files: dict[str, str | bytes]) -> None:
 
 
 def commit(root: Path, files: dict[str, str | bytes] | None = None) -> str:
-    write(root, files or {})
+    _commit(root, files or {})
+    return git(root, "rev-parse", "HEAD")
+
+
+def _commit(root: Path, files: dict[str, str | bytes]) -> None:
+    write(root, files)
     git(root, "add", "-A")
     git(root, "commit", "-q", "--allow-empty", "-m", f"change {next(NUMBERS)}")
-    return git(root, "rev-parse", "HEAD")
 
 
 def new(root: Path, files: dict[str, str | bytes]) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     git(root, "init", "-q")
-    commit(root, files)
+    _commit(root, files)
     return root
