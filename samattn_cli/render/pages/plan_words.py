@@ -60,3 +60,15 @@ def cost(amount: float | None) -> str:
     if amount >= 1 or not amount:
         return f"{amount:,.2f}"
     return f"{amount:.{DIGITS - 1 - math.floor(math.log10(amount))}f}"
+
+
+def has_cuda(choices: Sequence[PlanChoice]) -> bool:
+    """Whether the allocator was replayed for one of them; where nothing can be launched, too."""
+    return any(choice.reserved_bytes is not None for choice in choices) or not any(
+        choice.live_bytes for choice in choices
+    )
+
+
+def memory_of(choices: Sequence[PlanChoice]) -> str:
+    """The header of what each takes."""
+    return "reserved" if has_cuda(choices) else "at least"
