@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from math import gcd, prod
 
 from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
-from ..encoder.model import EncoderConfig, RunConfig
+from ..encoder.model import EncoderConfig, RunConfig, StageConfig
 from ..encoder.registry import BLOCKS
 from ..figures import PEAKS
 from ..reports.analysis import (
@@ -23,6 +24,7 @@ from ..reports.analysis import (
     Totals,
 )
 from ..shell import options
+from ..tape.encoder import forward
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 from .on_device import InMemory
 
@@ -46,6 +48,7 @@ def findings(
     counts = Counter(map(_kind, windowed))
     items = [*_implementation(config, totals, reference)] if reference else []
     items += [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
+    items += _cut_that_costs(config, totals)
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
@@ -189,6 +192,31 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
             f"At this resolution windowing costs more than it saves: {which} takes {format_ratio(1 / ratio)} "
             "the FLOPs of the same layer made global.",
         )
+
+
+def _cut_that_costs(config: EncoderConfig, totals: Totals) -> Iterator[Finding]:
+    """Windows that are cut once, each with tokens of its own, if the encoder has more FLOPs than without them."""
+    first, *_ = config.layers
+    windows = prod(first.cut)
+    if windows == 1:
+        return
+    uncut = tuple(_uncut(stage) for stage in config.stages)
+    without = forward(replace(config, stages=uncut)).flops
+    if totals.flops <= without:
+        return
+    tokens, each = prod(first.grid), first.extra_tokens // windows
+    yield Finding(
+        "windows-cost-more",
+        f"At this resolution windows cost more than they save: {totals.flops:,} FLOPs, {format_percent(totals.flops / without - 1)} "
+        f"more than {without:,} without windows ({options('--set', ('num_windows_side=1',))}). Each of the {windows} windows has "
+        f"{format_things(each, 'token')} of its own besides its patches, so that the blocks run on {tokens + first.extra_tokens:,} "
+        f"tokens, and not on {tokens + each:,}.",
+    )
+
+
+def _uncut(stage: StageConfig) -> StageConfig:
+    overrides = tuple(override.unplaced for override in stage.overrides)
+    return replace(stage, num_windows_side=None, overrides=overrides)
 
 
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:

@@ -30,9 +30,11 @@ from samattn_cli.tape.memory import weights_bytes
 from samattn_cli.units import rounded
 from tests.public import deep_encoder as public_deep_encoder
 from tests.public import hiera as public_hiera
+from tests.public import lw_detr as public_lw_detr
 from tests.public import mask_units as public_mask_units
 from tests.public import plain as public_plain
 from tests.public import qwen2_5_vl as public_qwen2_5_vl
+from tests.public import rf_detr as public_rf_detr
 from tests.public import sam3 as public_sam3
 from tests.public import swin as public_swin
 from tests.public import vitdet as public_vitdet
@@ -108,6 +110,11 @@ ROWS = (
     Row("mae_b_pretrain", OTHER, "sdpa"),
     Row("qwen2_5_vl_vision", OTHER, "sdpa"),
     Row("qwen2_5_vl_vision", OTHER, "eager"),
+    Row("rf_detr_base", OTHER, "sdpa"),
+    Row("rf_detr_base", OTHER, "eager"),
+    Row("lw_detr_tiny", OTHER, "sdpa"),
+    Row("lw_detr_tiny", OTHER, "eager"),
+    Row("lw_detr_large", OTHER, "sdpa"),
 )
 
 
@@ -163,6 +170,8 @@ MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
     "vit": lambda c, a: _under(public_plain.official(c), a),
     "mae": lambda c, a: _under(public_plain.official(c), a),
     "qwen2": Qwen,
+    "rf": lambda c, _: public_rf_detr.official(c),
+    "lw": lambda c, _: public_lw_detr.official(c),
 }
 """What makes transformers' encoder, by how presets begin; those that take no kernel have eager attention alone."""
 
