@@ -11,6 +11,7 @@ import transformers
 from samattn_cli import load_config
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.importer import imported
+from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.other_sizes import weight_shapes
 from tests.public.mask_units import LABELS, PRETRAINED, SIZES
 from tests.support.checkpoints import write_safetensors
@@ -44,6 +45,20 @@ def test_weights_of_a_pretraining_by_the_names_of_transformers(tmp_path):
     shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
     assert is_preset(text, "hiera_b_pretrain", tmp_path, "eager")
+
+
+def test_weights_of_a_pretraining_that_has_no_preset(tmp_path):
+    config = transformers.HieraConfig(**PRETRAINED["hiera_b_pretrain"] | SIZES["hiera_t"])
+    with torch.device("meta"):
+        model = transformers.HieraForPreTraining(config)
+    shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    (tmp_path / "a.yaml").write_text(text, "utf-8")
+    found = load_config(tmp_path / "a.yaml")
+    assert [(stage.depth, stage.num_heads, stage.q_stride) for stage in found.stages] == [
+        (1, 1, 1), (2, 2, 2), (7, 4, 2), (2, 8, 1), (8, 16, 1),
+    ]  # fmt: skip
+    assert forward(found).params == sum(weight.numel() for weight in model.parameters())
 
 
 def test_weights_by_the_names_of_transformers(tmp_path):

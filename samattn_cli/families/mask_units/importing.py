@@ -35,6 +35,9 @@ WIDENS = re.compile(r"blocks\.[0-9]{1,4}\.proj\.weight")
 DECODERS_BLOCK = re.compile(r"(?:decoder_blocks|decoder\.decoder_block\.layers)\.([0-9]{1,4})\.(.*)")
 DECODER = re.compile(r"transitions\.([0-9]{1,3})\.decoder_embed\.weight")
 PUBLISHED_MASK_RATIO = 0.6
+DECODERS_HEADS = 16
+"""Of all published models."""
+FUSION = "multi_scale_fusion_heads"
 BLOCK_OF_TRANSFORMERS = re.compile(r"(?:hiera\.)?encoder\.stages\.([0-9]{1,3})\.layers\.([0-9]{1,4})\.(.*)")
 
 
@@ -273,19 +276,29 @@ def _published_stages(weights: Weights) -> list[Keys]:
     weights.notes.append(
         "Weights do not show heads, pooling and mask units: these are those of the published model."
     )
-    return [
+    runs = _runs(weights)
+    decoder = next(filter(None, map(DECODER.fullmatch, weights.shapes)), None)
+    encoder = runs if decoder is None else runs[:-1]
+    pools = (
+        len(encoder) if decoder is None else weights.count(f"transitions.{decoder[1]}.{FUSION}.{{}}.weight")
+    )
+    stages: list[Keys] = [
         {
             "block": stage.block, "embed_dim": stage.embed_dim, "depth": stage.depth, "num_heads": stage.num_heads,
-            "window_size": stage.window_size[0], **({"q_stride": stage.q_stride} if stage.q_stride > 1 else {}),
-            **({"transition": stage.transition} if stage.transition != "none" else {}),
+            "window_size": stage.window_size[0],
+            **({"q_stride": stage.q_stride} if stage.q_stride > 1 and number <= pools else {}),
         }
-        for stage in _published_model(weights).stages
+        for number, stage in enumerate(_published_model(weights, encoder).stages)
     ]  # fmt: skip
+    if decoder is not None:
+        width, depth = runs[-1]
+        own = {"transition": "hiera_decoder", "block": "mask_unit", "embed_dim": width, "depth": depth}
+        stages.append({**own, "num_heads": DECODERS_HEADS})
+    return stages
 
 
-def _published_model(weights: Weights) -> EncoderConfig:
+def _published_model(weights: Weights, runs: list[tuple[int, int]]) -> EncoderConfig:
     """The published model with these widths and depths."""
-    runs = _runs(weights)
     for config in published_models("mask_unit"):
         if [(stage.embed_dim, stage.depth) for stage in config.stages] == runs:
             return config
