@@ -25,7 +25,7 @@ from ..tape.ops import Recording
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space
-from ..tape.tensor import Tensor
+from ..tape.tensor import IMAGE_DIMS, Tensor
 from ..units import ITEM_BYTES
 from .tapped import taps_of
 
@@ -105,12 +105,14 @@ def symbolic(
     part, in_mode = _part_of(config, segment), training and config.has_modes
     training = training or config.run.keeps_graph
     taps = taps_of(part, segment, config.run.batch_size)
-    space = Space(values_of(config, segment, live_bytes=live_bytes))
+    values = values_of(config, segment, live_bytes=live_bytes)
+    space = Space(values)
     names = _with_grid({name: space.symbol(name) for name in space.points})
     placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
     tape = tape_for(config.run, names["s"], training=training, in_training_mode=in_mode)
     entry = segment.entries[0]
-    entered = _entered(entry, _as_sequence(_shape(part, names), entry), names["s"])
+    shape = _laid_out(_shape(part, names), _in_numbers(part, values), entry)
+    entered = _entered(entry, shape, names["s"])
     with weights_of(tape, config, part.name, freezes=training and not trains_all(config.run.trains)):
         entries = (entered, *(tap.entered(names, entered.shape) for tap in taps))
         call(tape, placed, entries, config.run.attention, code_of(config))
@@ -295,18 +297,39 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
 
 def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:
     """The values, with N if the tokens that enter are not those of the grid."""
-    shape = _shape(part, _with_grid(values) | {"C": values.get("C", 0)})
-    if part.name == "patch_embed" or _as_sequence(shape, entry) == entry.shape:
+    shape = _in_numbers(part, values)
+    if part.name == "patch_embed" or _laid_out(shape, shape, entry) == entry.shape:
         return values
     return values | {"N": prod(entry.shape[:-1]) // values["B"]}
 
 
-def _as_sequence(shape: Shape, entry: Tensor) -> Shape:
-    """A shape of the stream, (B, H, W, C); (B, HW, C) if an implementation has tokens of a grid as a sequence."""
-    if len(shape) == len(entry.shape):
-        return shape
-    B, *grid, C = shape
-    return B, prod(grid), C
+def _in_numbers(part: PartConfig | LayerConfig, values: Mapping[str, int]) -> Shape:
+    """The shape of the stream that enters, in numbers."""
+    return _shape(part, _with_grid(values) | {"C": values.get("C", 0)})
+
+
+def _laid_out(shape: Shape, numbers: Shape, entry: Tensor) -> Shape:
+    """A shape of the stream, (B, H, W, C), as an implementation has it: also (B, HW, C) or (B, C, H, W).
+
+    Args:
+        shape: the shape, which may have symbols.
+        numbers: the same in numbers.
+        entry: the stream as the implementation has it.
+    """
+    if len(shape) != len(entry.shape):
+        B, *grid, C = shape
+        return B, prod(grid), C
+    if len(shape) == IMAGE_DIMS and _has_channels_first(numbers, entry):
+        B, H, W, C = shape
+        return B, C, H, W
+    return shape
+
+
+def _has_channels_first(numbers: Shape, entry: Tensor) -> bool:
+    """Whether tokens on a grid, (B, H, W, C), are (B, C, H, W); for a grid as wide as its tokens, their memory tells."""
+    B, H, W, C = numbers
+    both = entry.shape == numbers == (B, C, H, W)
+    return entry.stride[1] == 1 if both else entry.shape == (B, C, H, W)
 
 
 def _entered(entry: Tensor, shape: Shape, item_bytes: Integer) -> Tensor:
