@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..reports.analysis import AttentionKernel, Finding
@@ -67,32 +67,38 @@ def findings_of(
     if why:
         yield Finding("cannot-be-launched", f"On {where} this run stops with an error. {why}.")
     if kernels:
-        runs = ". ".join(f"{_which(kernel, kernels)}: {kernel.words}" for kernel in kernels)
+        depth = len(passes.config.layers)
+        runs = ". ".join(f"{_which(kernel.layers, depth)}: {kernel.words}" for kernel in kernels)
         yield Finding(
             "attention-kernel",
             f"On {where} torch {kernels[0].torch} runs these kernels of attention. {runs}.",
         )
-    yield from _unknown(where, {kernel.kernel for kernel in kernels})
+    yield from _unknown(where, kernels)
 
 
-def _unknown(where: str, kernels: set[str]) -> Iterator[Finding]:
-    if "cudnn" in kernels:
+def _unknown(where: str, kernels: tuple[AttentionKernel, ...]) -> Iterator[Finding]:
+    unfused = [layer for kernel in kernels if kernel.kernel == "math" for layer in kernel.layers]
+    if any(kernel.kernel == "cudnn" for kernel in kernels):
         yield Finding(
             "cudnn-workspace",
             f"cuDNN does not document how much workspace its attention takes, so that what torch allocates on {where} is not "
             "known exactly: figures leave this workspace out. torch.backends.cuda.enable_cudnn_sdp(False) makes torch run "
             "flash or memory-efficient attention, whose memory is known.",
         )
-    if "math" in kernels:
+    if unfused:
+        everywhere = all(kernel.kernel == "math" for kernel in kernels)
+        there = "" if everywhere else f" in {_blocks(unfused)}"
         yield Finding(
             "unfused-attention",
-            f"No fused kernel of attention runs on {where}. So sdpa makes the matrix of scores, in float32 whatever the type of "
-            "the run, and another matrix for its softmax. The figures have both.",
+            f"No fused kernel of attention runs on {where}{there}. So sdpa makes the matrix of scores, in float32 whatever the "
+            "type of the run, and another matrix for its softmax. The figures have both.",
         )
 
 
-def _which(kernel: AttentionKernel, kernels: tuple[AttentionKernel, ...]) -> str:
-    """The layers that run a kernel."""
-    if len(kernels) == 1:
-        return "All layers"
-    return f"blocks {ranges([int(name.rpartition('.')[2]) for name in kernel.layers])}"
+def _which(layers: Sequence[str], depth: int) -> str:
+    """The layers that run a kernel, of so many."""
+    return "All layers" if len(set(layers)) == depth else _blocks(layers)
+
+
+def _blocks(layers: Sequence[str]) -> str:
+    return f"blocks {ranges(sorted(int(name.rpartition('.')[2]) for name in layers))}"

@@ -26,6 +26,7 @@ from ..reports.analysis import (
 from ..shell import options
 from ..tape.encoder import forward
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
+from .channel_findings import of_channels
 from .on_device import InMemory
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is not worth a finding
@@ -53,7 +54,7 @@ def findings(
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     items += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
-    items += _best_change(config, totals, changes)
+    items += [*_best_change(config, totals, changes), *of_channels(config)]
     mixes = any(
         layer.has_residual_block or layer.is_shifted or BLOCKS[layer.stage.block].after
         for layer in config.layers

@@ -37,7 +37,16 @@ SAM3 = [
     "out_chans=8",
 ]
 QWEN = [*BLOCKS, "image_size=[140,84]", "global_attn_indexes=1", "out_chans=8"]
+FLORENCE2 = [
+    "image_size=[40,56]",
+    *(
+        f"stages.{n}.{key}"
+        for n in range(4)
+        for key in ("depth=2", "embed_dim=32", "num_heads=2", "window_size=3")
+    ),
+]
 SMALL = {
+    "florence2_base": FLORENCE2,
     "mae_b": MAE,
     "mae_b_pretrain": PRETRAIN,
     "sam_vit_b": HQ,
@@ -58,6 +67,8 @@ PATHS = [
         [*HALF, "image_size=[112,144]", "residual_block_indexes=[0]"],
     ),  # tables are resized
     ("vitdet_b", "eager", ["run.autocast=float16", "run.batch_size=2", "residual_block_indexes=[1]"]),
+    ("florence2_base", "sdpa", HALF),  # grids of 10x14 to 2x2, which one padded window covers
+    ("florence2_base", "eager", ["stages.0.depth=4", "run.dtype=bfloat16"]),
     ("sam3_vision", "eager", BRAIN),  # a grid of 8 in windows of 3, its positions in tiles of 2
     ("qwen2_5_vl_vision", "sdpa", HALF),
 ]
@@ -86,6 +97,12 @@ VARIANTS = {
         ["window_size=6", "mlp_ratio=2.5", "in_chans=1"],
         ["run.checkpointing=true"],
         ["run.trains=neck"],
+    ],
+    "florence2_base": [
+        [],
+        ["image_size=96", "stages.1.depth=4"],
+        ["stages.0.overrides=[{blocks: [1], num_heads: 4}]", "stages.3.embed_dim=48"],
+        ["run.trains=blocks.6-7"],
     ],
     "mae_b_pretrain": [[], ["stages.1.embed_dim=16"], ["mask_ratio=0.3"], ["run.checkpointing=true"]],
 }
@@ -151,6 +168,10 @@ def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(pre
         ("qwen2_5_vl_vision", ["window_size=0"], "window_size"),
         ("qwen2_5_vl_vision", ["qkv_bias=false"], "qkv_bias"),
         ("mae_b_pretrain", ["stages.1.qkv_bias=false"], "qkv_bias"),
+        ("florence2_base", ["stages.1.depth=3"], "stages.1.depth"),
+        ("florence2_base", ["stages.1.transition=conv_embed_2x2"], "stages.1.transition"),
+        ("florence2_base", ["stages.2.overrides=[{blocks: [4], mlp_ratio: 2}]"], "stages.2.overrides"),
+        ("florence2_base", ["run.checkpointing=true"], "run.checkpointing"),
     ],
     ids=str,
 )

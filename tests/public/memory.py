@@ -28,6 +28,7 @@ from samattn_cli.stack.trace import PartTrace, Tracer
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import weights_bytes
 from samattn_cli.units import rounded
+from tests.public import davit as public_davit
 from tests.public import deep_encoder as public_deep_encoder
 from tests.public import hiera as public_hiera
 from tests.public import lw_detr as public_lw_detr
@@ -103,6 +104,9 @@ ROWS = (
     Row("swin_t", OTHER, "sdpa"),
     Row("swin_t", OTHER, "eager"),
     Row("swinv2_t", OTHER, "eager"),
+    Row("florence2_base", OTHER, "sdpa"),
+    Row("florence2_base", OTHER, "eager"),
+    Row("florence2_base", OTHER, "sdpa", "float16"),
     Row("vit_b", OTHER, "sdpa"),
     Row("vit_b", OTHER, "eager"),
     Row("mae_b", OTHER, "sdpa"),
@@ -165,6 +169,7 @@ MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
     "deep": lambda c, _: public_deep_encoder.DeepEncoder(c).eval(),
     "hiera": lambda c, _: public_mask_units.public_encoder(c),
     "vitdet": lambda c, _: public_vitdet.Public(c),
+    "florence2": lambda c, a: _under(public_davit.public_encoder(c), a),
     "swin": lambda c, a: _under(public_swin.public_encoder(c), a),
     "swinv2": lambda c, _: public_swin.public_encoder(c),
     "vit": lambda c, a: _under(public_plain.official(c), a),

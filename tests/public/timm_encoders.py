@@ -39,6 +39,11 @@ SAM = "sam_vit_b depth=3 global_attn_indexes=1"
 SWIN, SWINV2 = "swin_t stages.2.depth=2", "swinv2_t stages.2.depth=2"
 SAM2 = "sam2_hiera_t neck=none stages.2.depth=3 stages.2.global_attn_indexes=5"
 TINY = "tiny_vit_5m stages.2.depth=1"
+DAVIT = " ".join(
+    f"stages.{number}.{key}"
+    for number in range(4)
+    for key in ("depth=2", "embed_dim=32", "num_heads=2", "window_size=3")
+)
 SMALL = (
     f"{SAM} image_size=256",
     f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16",
@@ -54,6 +59,8 @@ SMALL = (
     "vit_b depth=1 image_size=64 pos_embed=patches class_token=false mlp=gelu_tanh norm=false run.dtype=bfloat16",
     "vit_b depth=1 image_size=64 pos_embed=tokens reg_tokens=1 mlp=swiglu run.batch_size=2 run.dtype=float16",
     "vit_b depth=1 image_size=64 block=clip patch_embed=patch_no_bias pre_norm=true run.batch_size=2",
+    f"davit_t {DAVIT} image_size=[40,56]",
+    f"florence2_base {DAVIT} stages.0.depth=4 image_size=[42,57] run.batch_size=2 run.dtype=float16",
     f"{SAM2} image_size=128",
     f"{SAM2} image_size=[96,160] run.batch_size=2 run.dtype=float16",
     f"{TINY} image_size=112",
@@ -91,6 +98,10 @@ WIDE = (
     "swin_t image_size=[296,264] run.batch_size=4 run.dtype=bfloat16 stages.0.depth=1",
     f"{SWIN} image_size=112 run.checkpointing=true run.dtype=bfloat16",
     f"{SWINV2} image_size=128 run.checkpointing=true run.autocast=float16",
+    "davit_t",
+    "davit_s image_size=[230,250] run.dtype=float16",
+    "florence2_base",
+    "florence2_large run.batch_size=2 run.dtype=bfloat16",
     "swin_b",
     "swin_l run.dtype=bfloat16",
     "swinv2_t",

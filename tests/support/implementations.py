@@ -10,6 +10,7 @@ MODELLED = {
         "vit_",
         "mae_",
         "vitdet_",
+        "florence2_",
         "swin_",
         "swinv2_",
         "qwen2_5_vl_",
@@ -17,7 +18,7 @@ MODELLED = {
         "lw_detr_",
         "hiera_",
     ),
-    "timm": ("sam_", "swin_", "swinv2_", "tiny_vit_", "vit_"),
+    "timm": ("davit_", "florence2_", "sam_", "swin_", "swinv2_", "tiny_vit_", "vit_"),
 }
 """How these presets begin, by library."""
 

@@ -15,21 +15,22 @@ from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import crop, cut, free_unless_shared, join
+from ..swin.tape import mlp
 from . import tape as reference
 from .tape import tokens_of
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
     """Position, attention, shortcut; position, MLP, shortcut: (B, C, H, W) -> (B, C, H, W)."""
-    residual = tokens_of(with_positions(tape, "conv1", x))
+    residual = tokens_of(with_positions(tape, "cpe1", x))
     normed = tape.layer_norm("norm1", residual)
     attend = channel_attention if layer.over_channels else window_attention
-    with tape.module("channel_attn" if layer.over_channels else "window_attn"):
+    with tape.module("attn"):
         y = attend(tape, normed, layer, kernel)
     tape.free(normed)
     summed = tape.add("add_attn", residual, y)
     tape.free(y)
-    out = tokens_of(with_positions(tape, "conv2", as_image(summed, x)))
+    out = tokens_of(with_positions(tape, "cpe2", as_image(summed, x)))
     tape.free(summed, residual)
     normed = tape.layer_norm("norm2", out)
     y = mlp(tape, normed, layer)
@@ -46,20 +47,10 @@ def as_image(tokens: Tensor, like: Tensor) -> Tensor:
 
 def with_positions(tape: Tape, name: str, x: Tensor) -> Tensor:
     """Adds a depthwise convolution: (B, C, H, W) -> the same."""
-    positions = tape.conv2d(name, x, x.shape[1], 3, padding=1, groups=x.shape[1])
-    out = tape.add(f"{name}_add", positions, x)
+    with tape.module(name):
+        positions = tape.conv2d("proj", x, x.shape[1], 3, padding=1, groups=x.shape[1])
+        out = tape.add("add", positions, x)
     tape.free(positions)
-    return out
-
-
-def mlp(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
-    """Linear, GELU, linear: (B, T, C) -> (B, T, C)."""
-    with tape.module("ffn"):
-        hidden = tape.linear("fc1", x, layer.stage.mlp_dim)
-        active = tape.gelu("activation_fn", hidden)
-        tape.free(hidden)
-        out = tape.linear("fc2", active, x.shape[-1])
-    tape.free(active)
     return out
 
 

@@ -172,6 +172,7 @@ def florence2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
                 "blocks that differ in heads, and from channel block to spatial alone",
             )
         )
+    wanted.append((("run", "checkpointing"), not config.run.checkpointing, "no gradient checkpointing"))
     yield from dict.fromkeys(cannot_run("Florence2VisionBackbone of transformers", wanted))
 
 
@@ -188,6 +189,8 @@ def davit_of_timm(config: EncoderConfig) -> Iterator[Problem]:
             (("stages", number, "overrides"), not stage.overrides, "as many heads in each block of a stage")
         )
     wanted.append((("patch_size",), config.patch_size == STRIDE, f"patch_size {STRIDE}"))
+    whole = "run.checkpointing false, as its checkpoints are of two blocks each"
+    wanted.append((("run", "checkpointing"), not config.run.checkpointing, whole))
     yield from cannot_run("DaVit of timm", wanted)
 
 

@@ -20,9 +20,15 @@ MOST_ON_FRONT = 20
 """Rows of a front, unless all are asked for."""
 
 SEEN = "▁▂▃▄▅▆▇"
-SEEN_ALL, GLOBAL, STAGE = "█", "G", "|"
+SEEN_ALL, GLOBAL, CHANNEL, STAGE = "█", "G", "C", "|"
 
 FLOW_NOTE = f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: mean share of the image seen after a layer."
+
+KINDS = {"global": GLOBAL, "channel": CHANNEL}
+"""The characters of layers that are not shown by the share that they see."""
+
+CHANNEL_NOTE = f"{CHANNEL}: a layer over channels, whose scores are sums over the whole image."
+"""Added to the note of a table with such layers."""
 
 Row = PlacementReport
 Column = tuple[str, Callable[[Row], str]]
@@ -128,6 +134,8 @@ def flows(
     """A row for each placement with its layers and the facts of its flow; no table if none has a flow."""
     headers = ("placement", f"layers 0-{len(report.own.layers) - 1}", "sees all", "run", "share", "after")
     cells = tuple((name, strip(row.flow.layers), *facts(row.flow)) for name, row in rows if row.flow)
+    if any(layer.attention == "channel" for _, row in rows if row.flow for layer in row.flow.layers):
+        note = f"{note} {CHANNEL_NOTE}"
     if cells:
         yield Table(title, headers, cells, note, text_columns=(0, 1), strip_columns=(1,))
 
@@ -144,12 +152,12 @@ def facts(flow: FlowFacts) -> tuple[str, ...]:
 
 
 def strip(layers: Sequence[LayerFlow]) -> str:
-    """The layers as characters: `GLOBAL`, or the share that is seen; `STAGE` between stages."""
+    """The layers as characters: `GLOBAL`, `CHANNEL`, or the share that is seen; `STAGE` between stages."""
     cells = []
     for before, layer in zip((None, *layers), layers, strict=False):
         if before is not None and before.stage != layer.stage:
             cells.append(STAGE)
-        cells.append(GLOBAL if layer.attention == "global" else _seen(layer))
+        cells.append(KINDS.get(layer.attention) or _seen(layer))
     return "".join(cells)
 
 
