@@ -68,8 +68,8 @@ def test_hiera_of_transformers_is_derived_to_the_last_byte(changes):
         (["stages.2.embed_dim=400"], "stages.2.embed_dim", "implementation-cannot-run"),
         (["stages.1.global_attn_indexes=1"], "stages.1.global_attn_indexes", "implementation-cannot-run"),
         (
-            ["stages.1.q_stride=1", "stages.1.window_size=8"],
-            "stages.1.window_size",
+            ["stages.3.q_stride=1", "stages.3.window_size=2"],
+            "stages.3.window_size",
             "implementation-cannot-run",
         ),
     ],
@@ -81,3 +81,13 @@ def test_what_hiera_of_transformers_cannot_run_is_reported_at_its_place(changes,
         load_config("hiera_t", [*OF_TRANSFORMERS, *changes])
     problems = [(problem.message.code, place in problem.where) for problem in refused.value.problems]
     assert (code, True) in problems, problems
+
+
+def test_dropping_mask_units_saves_less_than_their_share():
+    """30 of 49 mask units are dropped: the blocks of the encoder see 39 % of the tokens, the decoder sees all."""
+    masked, whole = (forward(load_config("hiera_b_pretrain", words)) for words in ([], ["mask_ratio=0"]))
+    assert (masked.params, masked.flops, whole.flops) == (78_635_648, 20_346_302_464, 36_277_448_704)
+    (drop,) = (op for part in masked.segments for op in part.recording.ops if op.name == "drop.nonzero")
+    assert (
+        drop.requested_bytes == 19 * 64 * 96 * 3 * 8
+    )  # a place for each number that stays, six times its bytes
