@@ -6,12 +6,13 @@ import re
 
 import pytest
 import torch
-from transformers import RfDetrConfig, RfDetrDinov2Config
+from transformers import LwDetrConfig, RfDetrConfig, RfDetrDinov2Config
 
 from samattn_cli import load_config
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.importer import imported
 from samattn_cli.tape.encoder import forward
+from tests.public import lw_detr as public_lw_detr
 from tests.public.rf_detr import official, settings
 from tests.support.checkpoints import write_safetensors
 from tests.support.importing import as_json, is_preset
@@ -49,7 +50,7 @@ def test_a_config_json_is_its_preset_in_transformers_code(preset, tmp_path):
     RfDetrConfig(backbone_config=settings(config), d_model=config.out_chans).save_pretrained(tmp_path)
     text = imported(str(tmp_path / "config.json"))
     assert is_preset(text, preset, tmp_path, "sdpa")
-    whole = "518 px" in text  # the positions of base, which 4 windows a side do not divide
+    whole = "image_size, 518" in text  # the positions of base, which 4 windows a side do not divide
     assert whole == (preset == "rf_detr_base")
 
 
@@ -88,3 +89,27 @@ def test_what_samattn_cannot_express_is_named(tmp_path):
         path = as_json({"model_type": "rf_detr_dinov2", **entries}, tmp_path / "config.json")
         with pytest.raises(ImportFailedError, match=named):
             imported(str(path))
+
+
+@pytest.mark.parametrize("preset", ["lw_detr_tiny", "lw_detr_xlarge"])
+def test_a_config_json_of_lw_detr_is_its_preset(preset, tmp_path):
+    config = load_config(preset)
+    backbone = public_lw_detr.settings(config)
+    scales = list(config.neck_scales)
+    made = LwDetrConfig(backbone_config=backbone, d_model=config.out_chans, projector_scale_factors=scales)
+    made.backbone_config.image_size = 640
+    made.save_pretrained(tmp_path)
+    assert is_preset(imported(str(tmp_path / "config.json")), preset, tmp_path, "sdpa")
+
+
+def test_windows_of_lw_detr_are_counted_all_together(tmp_path):
+    entries = {"model_type": "lw_detr_vit", "window_block_indices": [0], "num_hidden_layers": 2}
+    text = imported(str(as_json(entries, tmp_path / "config.json")))
+    assert "num_windows_side: 4\n" in text
+    assert "global_attn_indexes: [1]\n" in text
+    for changes, named in (
+        ({"num_windows": 8}, "num_windows"),
+        ({"model_type": "lw_detr", "projector_scale_factors": [4.0]}, "projector_scale_factors"),
+    ):
+        with pytest.raises(ImportFailedError, match=named):
+            imported(str(as_json({**entries, **changes}, tmp_path / "config.json")))

@@ -87,11 +87,11 @@ def outputs_of(description: Description, depth: int) -> list[int]:
 
 
 def image_size_for(notes: list[str], made_for: int, unit: int) -> int:
-    """The image size of the positions, or the next larger one that is whole windows."""
+    """The image size of a model, or the next larger one that is whole windows."""
     size = -(-made_for // unit) * unit
     if size != made_for:
         notes.append(
-            f"The positions are made for {made_for} px, which is not a whole number of windows: image_size {size} is the next "
+            f"Its image_size, {made_for}, is not a whole number of windows: {size} is the next "
             "larger one that is. Set it to the size that the model runs at, a multiple of "
             f"{unit}."
         )
