@@ -15,7 +15,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
   (native/cudnn/ConvShared.cpp), which it sums for the bias;
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
-The workspaces of cuDNN are not modelled.
+The workspaces of cuDNN, and what batch norm allocates internally in training, are not modelled.
 """
 
 from __future__ import annotations
