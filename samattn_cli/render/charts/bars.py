@@ -9,7 +9,7 @@ from typing import Any
 from ...encoder.placement import Kind
 from . import scales
 from .strip import Cost
-from .theme import GLOBAL, WINDOWED, Spec, picture
+from .theme import GLOBAL, WINDOWED, Spec, colors, picture
 
 WIDTH, WIDEST, HEIGHT = 860, 44, 150
 """Width in pixels of a panel at most, of a bar with the space next to it, and a panel's height."""
@@ -57,7 +57,9 @@ def _panel(picture_: Picture, number: int, cost: Cost) -> Spec:
         "height": HEIGHT,
         "data": {"values": _rows(picture_.bars, figures, cost, step)},
         "mark": {"type": "bar", "aria": False},
-        "encoding": _encoding(cost, scales.axis((0, *figures), cost.unit, step), named=last),
+        "encoding": _encoding(
+            cost, scales.axis((0, *figures), cost.unit, step), shades_of(picture_.bars), named=last
+        ),
     }
 
 
@@ -74,10 +76,15 @@ def _rows(bars: Sequence[Bar], figures: Sequence[float], cost: Cost, step: int) 
     ]
 
 
-def _encoding(cost: Cost, axis: Spec, *, named: bool) -> Spec:
+def shades_of(bars: Sequence[Bar]) -> Spec:
+    """A colour for each kind of attention: windows and global layers always have theirs."""
+    kinds = list(dict.fromkeys(("window", "global", *(bar.attention for bar in bars))))
+    return {"domain": kinds, "range": [WINDOWED, GLOBAL, *colors(len(kinds))[2:]]}
+
+
+def _encoding(cost: Cost, axis: Spec, shades: Spec, *, named: bool) -> Spec:
     """Layers are numbered below the last panel."""
     numbers = {"labelAngle": 0, "labelOverlap": True, "title": "layer"} if named else None
-    shades = {"domain": ["window", "global"], "range": [WINDOWED, GLOBAL]}
     return {
         "x": {"field": "layer", "type": "ordinal", "axis": numbers},
         "y": {"field": "y", "type": "quantitative", "axis": axis},

@@ -178,7 +178,7 @@ def _strip_layers(picture_: Picture, depth: int) -> Iterator[Spec]:
     shades = {"domain": [0, 1], "range": [UNSEEN, WINDOWED]}
     yield {
         **bar,
-        "transform": [{"filter": "datum.attention == 'window'"}],
+        "transform": [{"filter": "datum.attention != 'global'"}],
         "encoding": {"x2": {"field": "to"}, "color": {**windowed, "scale": shades}},
     }
     words = {**LEGEND, "title": None, "labelExpr": "datum.label + ' layer'"}
@@ -200,7 +200,7 @@ def _figures() -> Spec:
     }
     return {
         "mark": {"type": "text", "fontSize": 9, "aria": False},
-        "transform": [{"filter": "datum.attention == 'window'"}],
+        "transform": [{"filter": "datum.attention != 'global'"}],
         "encoding": {
             "x": {"field": "middle", "type": "quantitative"},
             "text": {"field": "share", "type": "quantitative", "format": ".2~p"},
