@@ -227,6 +227,11 @@ def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
     return stream
 
 
+def always(_config: EncoderConfig) -> bool:
+    """Default: it does."""
+    return True
+
+
 def no_taps(_config: EncoderConfig) -> tuple[str, ...]:
     """Default: no outputs of earlier parts."""
     return ()
@@ -247,6 +252,7 @@ class Part:
         has_weights: whether it has weights that a training step can change.
         other_sizes: as of a `Block`.
         has_modes: whether its code differs in training mode.
+        reads_stream: whether it reads the stream that enters, and not only outputs of earlier parts.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -259,6 +265,7 @@ class Part:
     has_weights: bool = True
     other_sizes: Callable[[EncoderConfig], str] = any_size
     has_modes: bool = False
+    reads_stream: Callable[[EncoderConfig], bool] = always
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
     @property

@@ -11,7 +11,7 @@ from math import gcd, prod
 from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig, RunConfig, StageConfig
-from ..encoder.registry import BLOCKS
+from ..encoder.registry import BLOCKS, NECKS, NONE
 from ..figures import PEAKS
 from ..reports.analysis import (
     Change,
@@ -49,7 +49,7 @@ def findings(
     counts = Counter(map(_kind, windowed))
     items = [*_implementation(config, totals, reference)] if reference else []
     items += [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
-    items += _cut_that_costs(config, totals)
+    items += [*_cut_that_costs(config, totals), *_unread_blocks(config, layers, totals)]
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
@@ -212,6 +212,20 @@ def _cut_that_costs(config: EncoderConfig, totals: Totals) -> Iterator[Finding]:
         f"more than {without:,} without windows ({options('--set', ('num_windows_side=1',))}). Each of the {windows} windows has "
         f"{format_things(each, 'token')} of its own besides its patches, so that the blocks run on {tokens + first.extra_tokens:,} "
         f"tokens, and not on {tokens + each:,}.",
+    )
+
+
+def _unread_blocks(config: EncoderConfig, layers: Sequence[LayerReport], totals: Totals) -> Iterator[Finding]:
+    """The last block, if the neck reads only outputs of blocks before it."""
+    if config.neck == NONE or NECKS[config.neck].reads_stream(config):
+        return
+    last = layers[-1]
+    yield Finding(
+        "unread-block",
+        f"Nothing reads what {last.name} outputs: out_indices ends before it. It takes {last.flops:,} FLOPs, "
+        f"{format_percent(last.flops / totals.flops)} of the encoder's. In a training step its weights get no gradient, and what "
+        "is kept for its backward is freed when the neck has made its maps: the figures of a training step do not know that, and "
+        "are too high.",
     )
 
 

@@ -58,3 +58,14 @@ def test_an_image_that_windows_do_not_divide_is_refused_with_the_nearest_sizes()
         load_config("rf_detr_base", ["image_size=518"])
     assert messages_of(error) == ["[not-divisible] num_windows_side 4 37x37 504 560"]
     assert isinstance(messages_of(error)[0], Known)
+
+
+def test_a_last_block_that_nothing_reads_is_a_finding():
+    """rf-detr-base returns the outputs of blocks 1, 4, 7 and 10; rf-detr-nano that of its last block too."""
+    report = analyze(load_config("rf_detr_base"), verify=False)
+    (found,) = [finding.message for finding in report.findings if finding.code == "unread-block"]
+    assert (
+        f"blocks.11 outputs: out_indices ends before it. It takes {report.layers[-1].flops:,} FLOPs" in found
+    )
+    codes = {finding.code for finding in analyze(load_config("rf_detr_nano"), verify=False).findings}
+    assert "unread-block" not in codes

@@ -22,6 +22,7 @@ from ..rf_detr.words import (
     of_transformers,
     outputs_read,
     position_problems,
+    reads_last,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ FAMILY = Family(
             stream=joined,
             taps=outputs_read,
             has_weights=False,
+            reads_stream=reads_last,
             problems=neck_problems,
         ),
         "lw_detr": Part(
@@ -110,6 +112,8 @@ FAMILY = Family(
             makes=GRID,
             stream=joined,
             taps=outputs_read,
+            reads_stream=reads_last,
+            has_modes=True,
             problems=projector_problems,
         ),
     },

@@ -116,6 +116,11 @@ def outputs_read(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(f"blocks.{index}" for index in blocks_read(config) if index < last)
 
 
+def reads_last(config: EncoderConfig) -> bool:
+    """Whether the neck reads the output of the last block."""
+    return _depth(config) - 1 in blocks_read(config)
+
+
 def all_outputs(config: EncoderConfig) -> tuple[str, ...]:
     """What enters the blocks, and what leaves each but the last: RF-DETR's encoder returns them all to its backbone."""
     return ("pos_embed", *(f"blocks.{index}" for index in range(_depth(config) - 1)))
@@ -204,6 +209,7 @@ FAMILY = Family(
             makes=GRID,
             stream=joined,
             taps=all_outputs,
+            reads_stream=reads_last,
             problems=neck_problems,
         ),
         "rf_detr": Part(
@@ -213,6 +219,7 @@ FAMILY = Family(
             makes=GRID,
             stream=joined,
             taps=all_outputs,
+            reads_stream=reads_last,
             problems=neck_problems,
         ),
     },
