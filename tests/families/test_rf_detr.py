@@ -9,7 +9,9 @@ from samattn_cli import analyze, load_config
 from samattn_cli.errors import ConfigError
 from samattn_cli.studies.explain import explain
 from samattn_cli.studies.points import figures_at
+from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
+from tests.public.lw_detr import SMALL as LW_DETR
 from tests.public.rf_detr import SMALL
 from tests.support.problems import Known, messages_of
 
@@ -43,6 +45,45 @@ def test_tokens_of_windows_and_of_global_blocks():
     assert (windowed, whole) == (12 * 16 * 17**2, 12 * 272**2)
     assert explain(config, "2.attn.scores").value == 12 * 272**2 * 64
     assert explain(config, "0.attn.scores").value == 12 * 16 * 17**2 * 64
+
+
+TWO = ["run.batch_size=2"]
+HALF = ["run.dtype=bfloat16", "image_size=[48,64]"]
+
+
+@pytest.mark.parametrize(
+    ("small", "changes"),
+    [
+        (SMALL, ["run.attention=sdpa"]),
+        (LW_DETR, ["run.attention=eager"]),
+        *(
+            pytest.param(small, [f"run.attention={kernel}", *changes], marks=pytest.mark.exhaustive)
+            for small in (SMALL, LW_DETR)
+            for kernel in ("sdpa", "eager")
+            for changes in (
+                TWO,
+                HALF,
+                ["num_windows_side=1"],
+                ["run.checkpointing=true", "image_size=48", "pretrain_image_size=48"],
+            )
+        ),
+        *(
+            pytest.param(
+                {**small, "neck": f"{small['neck']}_maps"},
+                ["run.autocast=float16"],
+                marks=pytest.mark.exhaustive,
+            )
+            for small in (
+                {k: v for k, v in each.items() if k not in {"out_chans", "neck_scales"}}
+                for each in (SMALL, LW_DETR)
+            )
+        ),
+    ],
+)
+def test_transformers_own_code_is_derived_to_the_last_byte(small, changes):
+    verdict = verify(load_config(small, ["implementation=transformers", *changes]), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
 
 
 def test_a_sweep_keeps_the_number_of_windows():

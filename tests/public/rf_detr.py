@@ -131,13 +131,13 @@ RECORDS = (
         },
         folded={
             "eager, two images": {"run.batch_size": 2},
+        },
+        in_full={
             "checkpointed sdpa in autocast": {
                 "run.autocast": "bfloat16",
                 "run.attention": "sdpa",
                 "run.checkpointing": True,
             },
-        },
-        in_full={
             "windows of one token": {"image_size": 16, "qkv_bias": False},
             "no windows": {"num_windows_side": 1, "run.batch_size": 2},
             "2x4 windows, bfloat16": {
