@@ -1,8 +1,10 @@
 """Frozen dataclasses whose classes are quick to create, for modules that most commands import.
 
 Before Python 3.13, the standard decorator compiles source text for each of six methods of a class. With 80 classes that
-was a quarter of the start-up of `samattn analyze`. Here equality, hash and representation are closures instead. `replace`
-is for places that copy thousands of dataclasses; it takes about half the time of the standard one.
+was a quarter of the start-up of `samattn analyze`. Here `__init__` is compiled when the first object is made; equality,
+hash and representation are closures; and the standard decorator works on a class only when its fields are asked for
+(`dataclasses.fields`, `asdict`, a class derived from it). `replace` does not ask for them, and takes about half the time
+of the standard one.
 """
 
 from __future__ import annotations
@@ -15,35 +17,144 @@ if TYPE_CHECKING:
     from dataclasses import dataclass, replace
 else:
     import dataclasses
+    from _thread import RLock
+    from dataclasses import MISSING, Field, FrozenInstanceError
     from functools import cache
     from operator import attrgetter
 
     def replace(record: Any, **changes: Any) -> Any:
-        """The standard `replace`, for two or more fields that are all positional parameters of `__init__`."""
-        positions, values_of = _fields_of(record.__class__)
+        """The standard `replace`, for dataclasses whose fields are all parameters of `__init__`."""
+        cls = record.__class__
+        positions, values_of, kw_only = _fields_of(cls)
         values = list(values_of(record))
         for name, value in changes.items():
             values[positions[name]] = value
-        return record.__class__(*values)
+        return cls(**dict(zip(positions, values, strict=True))) if kw_only else cls(*values)
 
     @cache
-    def _fields_of(cls: type) -> tuple[dict[str, int], Any]:
-        names = [field.name for field in dataclasses.fields(cls)]
-        return {name: position for position, name in enumerate(names)}, attrgetter(*names)
+    def _fields_of(cls: type) -> tuple[dict[str, int], Any, bool]:
+        """The position of each field, a function that returns the values of all, and whether some are given by name only."""
+        unmade = cls.__dict__.get("__dataclass_fields__")
+        alone = isinstance(unmade, _Unmade) and unmade.declares_all
+        fields = _fields_declared(cls) if alone else dataclasses.fields(cls)
+        kw_only = unmade.settings["kw_only"] if alone else any(field.kw_only for field in fields)
+        names = [field.name for field in fields]
+        values_of = attrgetter(*names) if len(names) > 1 else lambda record: [getattr(record, *names)]
+        return {name: position for position, name in enumerate(names)}, values_of, kw_only
 
     def dataclass(*, frozen: bool, kw_only: bool = False) -> Any:
         """The standard decorator for a frozen dataclass, with the same behaviour."""
 
         def decorated(cls: type) -> type:
-            made = dataclasses.dataclass(frozen=frozen, kw_only=kw_only, eq=False, repr=False)(cls)
-            for method in _methods(dataclasses.fields(made)):
-                if method.__name__ not in cls.__dict__:
-                    setattr(made, method.__name__, method)
-            return made
+            _Unmade(cls, frozen=frozen, kw_only=kw_only)
+            return cls
 
         return decorated
 
-    def _methods(fields: tuple[dataclasses.Field, ...]) -> tuple[Any, ...]:
+    class _Unmade:
+        """What stands in for the attributes that the standard decorator sets, until one of them is used."""
+
+        DATA = ("__dataclass_fields__", "__match_args__")
+        METHODS = ("__init__", "__eq__", "__hash__", "__repr__")
+        FROZEN = ("__setattr__", "__delattr__")
+
+        def __init__(self, cls: type, **settings: bool) -> None:
+            self.cls, self.settings, self.lock = cls, settings, RLock()
+            names = (*self.DATA, *self.METHODS, *self.FROZEN)
+            self.own = [name for name in names if name not in cls.__dict__]
+            for name in self.own:
+                setattr(cls, name, self.stand_in(name))
+
+        @property
+        def declares_all(self) -> bool:
+            """Whether the class declares all its fields itself, and `__init__` only stores them."""
+            return self.cls.__bases__ == (object,) and not hasattr(self.cls, "__post_init__")
+
+        def stand_in(self, name: str) -> Any:
+            """What is found under a name until the class is made."""
+            if name in self.FROZEN:
+                return _refuse
+            return self if name in self.DATA else self.first_call(name)
+
+        def __get__(self, record: Any, owner: type | None = None) -> Any:
+            """The fields. Nothing asks for the positional names of a pattern before there is an object."""
+            self.make()
+            return self.cls.__dataclass_fields__
+
+        def first_call(self, name: str) -> Any:
+            """A method that makes all methods, and then calls the one of its name."""
+
+            def method(record: Any, *args: Any, **named: Any) -> Any:
+                with self.lock:
+                    if self.cls.__dict__[name] is method:
+                        self.make_methods()
+                return getattr(self.cls, name)(record, *args, **named)
+
+            return method
+
+        def make(self) -> None:
+            """Let the standard decorator work, once, whichever thread comes first."""
+            with self.lock:
+                own, self.own = self.own, []
+                for name in own:
+                    delattr(self.cls, name)
+                if own:
+                    dataclasses.dataclass(**self.settings, eq=False, repr=False)(self.cls)
+                    self.set_methods(own, _methods(dataclasses.fields(self.cls)))
+
+        def make_methods(self) -> None:
+            """Make the methods without the standard decorator, if the class has only fields of its own."""
+            if not self.declares_all:
+                self.make()
+                return
+            fields = _fields_declared(self.cls)
+            init = _init(self.cls, fields, kw_only=self.settings["kw_only"])
+            self.set_methods(self.own, (init, *_methods(fields)))
+
+        def set_methods(self, names: list[str], methods: tuple[Any, ...]) -> None:
+            """Set those of the methods that the class does not define itself."""
+            for method in methods:
+                if method.__name__ in names:
+                    setattr(self.cls, method.__name__, method)
+
+    def _refuse(_self: Any, name: str, *_: Any) -> None:
+        raise FrozenInstanceError(f"cannot assign to or delete field {name!r}")
+
+    def _fields_declared(cls: type) -> tuple[Field, ...]:
+        """The fields that a class declares itself, as the standard decorator would find them."""
+        return tuple(
+            _field(name, cls.__dict__.get(name, MISSING))
+            for name, annotation in cls.__annotations__.items()
+            if not annotation.startswith("ClassVar")
+        )
+
+    def _field(name: str, declared: Any) -> Field:
+        field = declared if isinstance(declared, Field) else dataclasses.field(default=declared)
+        field.name = name
+        return field
+
+    def _init(cls: type, fields: tuple[Field, ...], *, kw_only: bool) -> Any:
+        """`__init__` as source text, with the defaults in the variables d0, d1, ..."""
+        scope: dict[str, Any] = {"put": object.__setattr__, "absent": MISSING}
+        parameters, lines = ["self", *["*"][: kw_only and bool(fields)]], ["pass"]
+        for number, field in enumerate(fields):
+            value = name = field.name
+            if field.default is not MISSING:
+                scope[f"d{number}"] = field.default
+                parameters.append(f"{name}=d{number}")
+            elif field.default_factory is not MISSING:
+                scope[f"d{number}"] = field.default_factory
+                parameters.append(f"{name}=absent")
+                value = f"d{number}() if {name} is absent else {name}"
+            else:
+                parameters.append(name)
+            lines.append(f"put(self, {name!r}, {value})")
+        exec(f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines), scope)  # noqa: S102 - as the standard one
+        init = scope["__init__"]
+        init.__qualname__ = f"{cls.__qualname__}.__init__"
+        return init
+
+    def _methods(fields: tuple[Field, ...]) -> tuple[Any, ...]:
         """Equality and hash by the values of the fields that are compared, and a representation of those that are shown."""
         compared = tuple(field.name for field in fields if field.compare)
         shown = tuple(field.name for field in fields if field.repr)

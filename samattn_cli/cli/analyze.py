@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
 from ..files.load import load_config
+from ..records import replace
 from ..render import PICTURES, TABLES, TEXTS, render
 from ..render.options import Options
 from ..shell import command

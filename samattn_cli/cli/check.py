@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageError
 from ..gate.formats import CHECKS
 from ..gate.reports.check import FAILING, CheckReport
+from ..records import replace
 from ..render import TABLES, TEXTS
 from . import complete
 from .checkout import checkout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -15,6 +14,7 @@ import typer
 
 from ..encoder.presets import devices
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
+from ..records import replace
 from ..shell import command
 from ..spelling import known_as
 from ..units import format_things

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ..encoder.model import RunConfig
 from ..errors import UsageError
+from ..records import replace
 from ..tape.ops import Op
 from .model import DIGITS, MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
 from .roofline import US_PER_MS, layer_time, memory_ms, product_ms, product_share, traffic_share, vector_ms

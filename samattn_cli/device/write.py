@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import yaml
 
 from ..errors import ConfigError, UsageError
 from ..files.sources import Source
+from ..records import replace
 from .load import device_of
 from .model import Calibrations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from ..records import replace
 from .applicable_keys import unused_keys
 from .model import EncoderConfig, RunConfig
 

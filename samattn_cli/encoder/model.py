@@ -6,11 +6,10 @@ Source of the names: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .allocator_settings import parse_settings
 from .checkpointed import EXAMPLES as SOME_BLOCKS

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ..records import replace
 from .keys import reader_of
 from .tree import Loc, Node
 from .wording import field_at

@@ -7,10 +7,10 @@ layers to its windows.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
+from ..records import replace
 from .registry import BLOCKS
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ has a row and a column for each channel of a head, each the sum over all tokens.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import format_size
 from .keys import Pair
 

@@ -7,12 +7,12 @@ the facts that checks and plans need: which keys it uses, and how it changes the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import format_size
 from .keys import Pair
 from .layouts import GRID, TokenLayout

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
+from ..records import replace
 from .keys import Pair
 from .model import EncoderConfig
 from .plan_rules import problems_of_plan

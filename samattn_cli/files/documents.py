@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..encoder.applicable_keys import without_replaced_keys
 from ..encoder.model import StageConfig
 from ..encoder.tree import Node, Where
 from ..errors import ConfigError, Message, Problem
-from ..records import dataclass
+from ..records import dataclass, replace
 from . import foreign
 from .file_kinds import ENCODER
 from .sources import STDIN, Files, Source, read_source

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..encoder.tree import Loc, Node, Where
 from ..encoder.validate import build
 from ..encoder.wording import cut
 from ..errors import ConfigError, Message, Problem, did_you_mean
-from ..records import dataclass
+from ..records import dataclass, replace
 from .blame import Change, blamed
 from .documents import (
     STAGE_KEYS,

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from ..encoder.tree import Node, Scalar, Where
 from ..errors import ConfigError, Message, Problem
+from ..records import replace
 from .file_kinds import ENCODER, FileKind
 
 MAX_BYTES = 1 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ from ..files.file_kinds import THRESHOLDS
 from ..files.load import load_config
 from ..files.sources import DISK, Files, read_source
 from ..metric_names import COSTS, needs_device
-from ..records import dataclass
+from ..records import dataclass, replace
 from .baseline import Baseline, read_baseline
 from .configs import configs_of
 from .encoders import Encoders

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from ..errors import Message, SamattnError
 from ..files.globs import matches
 from ..metric_names import unit_of
+from ..records import replace
 from ..reports.diff import CHANGED, Place
 from ..units import format_amount, format_apart
 from .acceptance import Acceptances

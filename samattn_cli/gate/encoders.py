@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..encoder.model import EncoderConfig
 from ..errors import ConfigError
 from ..files.load import Loaded, load_located
 from ..files.sources import Files
-from ..records import dataclass
+from ..records import dataclass, replace
 from .load_thresholds import ThresholdsFile
 from .readings import Encoder
 from .recordings import Recordings

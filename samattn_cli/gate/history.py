@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ..encoder.presets import presets
 from ..encoder.tree import Loc
 from ..errors import Message, SamattnError
 from ..files.globs import matches
+from ..records import replace
 from ..studies.places import place_of
 from ..units import format_things
 from .base import AtBase

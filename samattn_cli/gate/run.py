@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from typing import Any
 
 from ..errors import ConfigError, Message, SamattnError
 from ..files.globs import matches
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..studies.places import place_of
 from ..studies.progress import Tell, silent, telling
 from .base import AtBase

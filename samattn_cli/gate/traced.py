@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..figures import FIGURES
 from ..metric_names import COUNT, KINDS, MEASURED, path_of
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..reports.traced import TracedAnalysis, TracedLayer, TracedPart
 from ..shell import command, line
 from ..studies.causes import figure_behind

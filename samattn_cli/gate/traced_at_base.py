@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import field, replace
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..device.model import Device
 from ..errors import SamattnError
-from ..records import dataclass
+from ..records import dataclass, replace
 from .git import Commit, Repository, checked_out
 from .load_thresholds import ThresholdsFile
 from .references import Case

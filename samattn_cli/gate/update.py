@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from ..errors import ConfigError, SamattnError, UsageError, did_you_mean
 from ..files.globs import matches
+from ..records import replace
 from .base import at_base
 from .baseline import check_derived, read_baseline
 from .configs import configs_of, each_once, named_configs, paths_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 
 from ..files.globs import matches
+from ..records import replace
 from .evaluate import Judged, reaches
 from .references import Case
 from .thresholds import Rule, Waiver

@@ -6,14 +6,13 @@ checkpoint, so that its model has those of the new size.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..encoder.implementations import implementation_problems
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import BLOCKS, NONE, POS_EMBEDS, REFERENCE
 from ..errors import ConfigError, ImportFailedError, Message
 from ..files.load import load_config
+from ..records import replace
 from ..units import format_size
 from .description import Keys, as_size
 

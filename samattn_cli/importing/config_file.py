@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..errors import ConfigError, ImportFailedError, did_you_mean
 from ..files.file_kinds import FileKind
 from ..files.sources import read_source
 from ..files.yaml12 import parse_yaml
+from ..records import replace
 from .description import Description, Keys, quoted
 
 ENDINGS = (".yaml", ".yml")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..encoder.implementations import implementation_problems
+from ..records import replace
 from .checks import config_of
 from .description import Keys
 

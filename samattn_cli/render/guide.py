@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -13,6 +12,7 @@ from rich.markdown import Heading, Markdown, MarkdownElement, TableElement
 from rich.table import Table
 from rich.text import Text
 
+from ..records import replace
 from .formats.terminal import to_text
 from .options import Options
 from .shield import STYLE

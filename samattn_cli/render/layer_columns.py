@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 from ..figures import Figure, of
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..reports.analysis import Analysis, LayerReport, Totals, VsGlobal
 from ..units import (
     format_amount,

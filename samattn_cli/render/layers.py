@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 from ..figures import FIGURES, Figure, of
+from ..records import replace
 from ..reports.analysis import Analysis, LayerReport, OpReport
 from ..units import format_bytes
 from .elements import Table

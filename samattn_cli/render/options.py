@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import PurePath
 
-from ..records import dataclass
+from ..records import dataclass, replace
 
 WIDE = 140
 """Width from which tables show all of their columns."""

@@ -7,7 +7,7 @@ torch's allocator; times are medians with the 10th and the 90th percentile.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from ..encoder.model import EncoderConfig, Phase
 from ..errors import RecordingError
 from ..files.reading import read_file
 from ..files.sources import MOST_BYTES
-from ..records import dataclass
+from ..records import dataclass, replace
 from .finite import finite_json
 
 SCHEMA_VERSION = 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.presets import presets
 from ..files.load import load_config
 from ..published import NOT_OF_THIS_ENCODER, Published
 from ..published import published as all_published
+from ..records import replace
 from ..reports.analysis import PublishedFigure
 from ..tape.conventions import OURS, PUBLISHED
 from ..tape.encoder import ForwardPass, forward

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
+from ..records import replace
 from ..reports.analysis import (
     Analysis,
     Comparison,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -14,6 +14,7 @@ from ..device.fitting import Case, calibrate, with_calibration
 from ..device.model import Calibrations, Device
 from ..device.roofline import layer_time, unit_of
 from ..errors import RecordingError, UsageError
+from ..records import replace
 from ..reports.judgement import Errors
 from ..reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording
 from ..units import format_ms, format_things

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.kernels import takes
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import is_valid
 from ..encoder.registry import REFERENCE
+from ..records import replace
 from ..reports.analysis import Change
 from .on_device import fits, in_bytes
 from .passes import Passes

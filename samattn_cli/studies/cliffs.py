@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
 from ..encoder.without_padding import nearest_without_padding
+from ..records import replace
 from ..reports.sweep import Axis, Cliff, Line
 from .passes import Passes
 from .points import AXES, at

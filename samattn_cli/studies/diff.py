@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import Field, fields, is_dataclass, replace
+from dataclasses import Field, fields, is_dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..encoder.presets import presets
 from ..figures import KINDS_AT_PEAK, of
 from ..figures import names as names_of
 from ..files.load import Loaded
+from ..records import replace
 from ..reports.diff import CHANGED, Diff, FigureChange, KeyChange, LayerChange, PeakChange, Place
 from .causes import causes
 from .layer_pairs import Piece, pairs

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from ..encoder.model import EncoderConfig
 from ..errors import UsageError, did_you_mean
 from ..figures import EXPLAINED, FIGURES, Figure, figure_for_option
+from ..records import replace
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..tape.encoder import Segment, forward
 from ..tape.memory import Liveness, live_over, walk

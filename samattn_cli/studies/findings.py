@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from math import gcd, prod
 
@@ -13,6 +12,7 @@ from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig, RunConfig, StageConfig
 from ..encoder.registry import BLOCKS, NECKS, NONE
 from ..figures import PEAKS
+from ..records import replace
 from ..reports.analysis import (
     Change,
     Comparisons,

@@ -7,7 +7,7 @@ candidate, as arrays, up to one that certainly does not fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
+from ..records import replace
 from ..reports.candidate import Candidate
 from ..reports.checkpoints import CheckpointAnswer
 from ..reports.fit import Answer, AsItIs, Fit, Gap, Unmodelled, Vary

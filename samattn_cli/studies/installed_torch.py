@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..encoder.registry import REFERENCE
 from ..encoder.torch_versions import NEWEST, OLDEST, version_of, words
 from ..figures import PEAKS
+from ..records import replace
 from ..reports.analysis import Finding
 from ..shell import options
 from ..units import format_bytes

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
 from ..encoder.placement import EVERYWHERE
 from ..encoder.plan import LayerConfig, PartConfig
+from ..records import replace
 
 Piece = PartConfig | LayerConfig
 Matched = tuple[Piece | None, Piece | None]

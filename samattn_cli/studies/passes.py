@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..encoder.plan_rules import is_valid
 from ..figures import IN_MEMORY
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..reports.analysis import Costs, Figures
 from ..tape.encoder import ForwardPass, Segment, forward
 from ..tape.launch import Refused, refused

@@ -7,7 +7,6 @@ resulting formulas are evaluated over the points, as NumPy arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from ..encoder.placement import Placement
 from ..encoder.plan import LayerConfig
 from ..encoder.plan_rules import problems_of_plan
 from ..errors import UsageError, at_place
+from ..records import replace
 from ..tape.encoder import forward
 from ..tape.memory import walk
 from ..tape.ops import Op

@@ -9,7 +9,6 @@ of torch 2.14.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from statistics import median
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from .. import published_memory as data
 from ..files.load import load_config
 from ..published_memory import Bound, Printed, PrintedGroup
+from ..records import replace
 from ..reports.published_memory import PublishedGroup, PublishedMemory, PublishedRow
 from ..tape.inside import Cuda
 from .on_device import cuda_of, replayed

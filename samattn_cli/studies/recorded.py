@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
+from ..records import replace
 from ..reports.analysis import Measured
 
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"

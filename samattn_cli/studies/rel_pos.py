@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from ..records import replace
 from ..tape.ops import Parameter, parameter_elements
 from ..tape.shares import REL_POS, share_of
 from .layers import At

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ..encoder.model import EncoderConfig
+from ..records import replace
 from ..reports.recording import Fingerprint, MeasuredCase
 from ..reports.sweep import MeasuredPoint, MeasuredPoints, Sweep
 from .points import AXES, at

@@ -7,7 +7,7 @@ the operations are those of the report.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from math import prod
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part
 from ..encoder.trained import trains_all
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..tape.encoder import Segment, call, tape_for, weights_of
 from ..tape.ops import Recording
 from ..tape.storage import Shape, Storage

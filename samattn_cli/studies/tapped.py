@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from math import prod
 
 from ..encoder.plan import LayerConfig, PartConfig
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..tape.encoder import Segment
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import problems_of_plan
+from ..records import replace
 from ..tape.encoder import Segment, forward
 from ..tape.memory import walk
 from ..tape.symbols.formula import Integer, value_at

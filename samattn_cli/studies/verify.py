@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
+from ..records import replace
 from ..tape.conventions import counts, flop_counter, fvcore
 from ..tape.encoder import forward, without_parallel
 from ..tape.memory import Liveness, live_over, walk

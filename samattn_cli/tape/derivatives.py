@@ -9,10 +9,10 @@ computed; if a function returns one all the same, because it costs nothing, the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from ..records import replace
 from .graph import Backward, Sum
 from .ops import ELEMENTWISE_FLOPS, InputLayout
 from .storage import Dim, Shape

@@ -22,9 +22,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import INT64_BYTES
 from . import inside_others
 from .efficient import efficient_workspace

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..records import replace
 from ..units import FLOPS_PER_MAC
 from .immutable import immutable
 from .sdpa import Choice

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import problems_of_plan
 from ..encoder.registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS
 from ..encoder.without_padding import has_padding, nearest_without_padding
+from ..records import replace
 from ..reports.other_sizes import OtherSize, OtherSizes
 from .encoder import forward
 

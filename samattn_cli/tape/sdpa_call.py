@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from ..encoder.torch_versions import NEWEST, Version
-from ..records import dataclass
+from ..records import dataclass, replace
 from .immutable import immutable
 from .storage import Shape
 

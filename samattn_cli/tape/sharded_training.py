@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from functools import cached_property, lru_cache
 
 from ..encoder.model import EncoderConfig, RunConfig, Section
 from ..errors import UsageError
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import ITEM_BYTES, rounded
 from .allocator import DEFAULT, Block
 from .encoder import BackwardRun, ForwardPass, Segment, without_parallel

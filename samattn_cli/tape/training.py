@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from functools import cached_property
 from itertools import pairwise
 
 from ..encoder.model import EncoderConfig, Phase, Section
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import rounded
 from .ddp import buckets, one_bucket
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward

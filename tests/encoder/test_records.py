@@ -89,3 +89,40 @@ def test_a_changed_copy_is_that_of_the_standard_library(cls: Any, changes: dict[
 def test_a_changed_copy_refuses_an_unknown_field() -> None:
     with pytest.raises(KeyError, match="depth"):
         replace(PAIRS[0][0](height=2), depth=1)
+
+
+def test_it_is_made_by_whatever_uses_it_first() -> None:
+    """Fields of a class without objects, a class derived from one, an object made without `__init__`, `replace`."""
+    size, window = declared(dataclass)
+    assert [field.name for field in dataclasses.fields(window)] == [
+        "height",
+        "width",
+        "note",
+        "seen",
+        "shift",
+    ]
+    assert size(1) == size(height=1)
+    size, _ = declared(dataclass)
+    bare = size.__new__(size)
+    vars(bare).update(height=2, width=1, note="", seen=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bare.height = 3
+    assert bare == size(2)
+    assert replace(bare, width=4) == dataclasses.replace(bare, width=4) == size(2, 4)
+    with pytest.raises(
+        TypeError, match=r"Size.__init__\(\) missing 1 required positional argument: 'height'"
+    ):
+        size()
+
+
+def test_a_default_factory_is_called_for_each_object() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Cache:
+        known: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    one, other = Cache(), Cache()
+    assert one == other
+    assert one.known is not other.known
+    assert replace(one, known={"a": 1}) == Cache(known={"a": 1})
+    with pytest.raises(TypeError):
+        Cache({})

@@ -7,7 +7,6 @@ models/florence2.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.keys import Pair
@@ -29,6 +28,7 @@ from ...encoder.slots import (
     slid,
 )
 from ...errors import Message
+from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig

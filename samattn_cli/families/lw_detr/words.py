@@ -7,12 +7,12 @@ Sources: arXiv:2406.03459; Atten4Vis/LW-DETR, models/backbone/vit.py and project
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.layouts import GRID, WINDOWS
 from ...encoder.slots import Block, Family, Implementation, Part, Problem, Wanted, cannot_run, first_output
 from ...errors import Message
+from ...records import replace
 from ..rf_detr.words import (
     all_outputs,
     block_problems,

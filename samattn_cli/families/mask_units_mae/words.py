@@ -6,13 +6,13 @@ Source: facebookresearch/hiera, hiera/hiera_mae.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
 from ...encoder.slots import Family, Part, PatchEmbed, Problem, Stream, Transition, ends_of_stages
 from ...errors import Message
+from ...records import replace
 from ..hiera.words import overlapping_patches
 from ..mask_units.shape import DECODER, MASK_UNITS, encoder_stages, unit_side
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.layouts import SEQUENCE
 from ...encoder.slots import Part, Problem, Stream, a_patch_of_pretraining, positions_are_kept
 from ...errors import Message
+from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig

@@ -6,7 +6,6 @@ Sources: ViT (arXiv:2010.11929) as timm has it; MAE (arXiv:2111.06377) as facebo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from ...encoder.slots import (
     transitions_called,
 )
 from ...errors import Message
+from ...records import replace
 from .tokens import POS_EMBEDS as TOKENS
 
 if TYPE_CHECKING:

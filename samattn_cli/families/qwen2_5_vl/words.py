@@ -6,7 +6,6 @@ Source: transformers, models/qwen2_5_vl. A stream is (tokens, C): the tokens of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from ...encoder.slots import (
     side_or_sides,
 )
 from ...errors import Message
+from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig, StageConfig

@@ -8,7 +8,6 @@ all tokens of an image, the class tokens of all its windows among them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from ...encoder.slots import (
     side_or_sides,
 )
 from ...errors import Message
+from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
@@ -19,6 +18,7 @@ from ...encoder.slots import (
     cannot_run,
 )
 from ...errors import Message
+from ...records import replace
 from ...units import format_size
 from ..vitdet.words import pyramid_problems
 

@@ -6,11 +6,11 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tok
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod
 
 from ...encoder.placement import Placement
 from ...encoder.plan import LayerConfig, PartConfig
+from ...records import replace
 from ...tape.kernels import attention as attention_kernel
 from ...tape.storage import Dim
 from ...tape.tape import Tape

@@ -8,7 +8,6 @@ models/swin/modeling_swin.py, `SwinLayer.set_shift_and_window_size`; models/swin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 
 from ...encoder.keys import Pair
@@ -18,6 +17,7 @@ from ...encoder.plan import LayerConfig
 from ...encoder.registry import NONE
 from ...errors import Message
 from ...importing.checkpoint import Shapes
+from ...records import replace
 from ...tape.other_sizes import weight_shapes
 from ...units import format_size, ranges
 

@@ -4,7 +4,6 @@ Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
@@ -27,6 +26,7 @@ from ...encoder.slots import (
     slid,
 )
 from ...errors import Message
+from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig

@@ -7,7 +7,6 @@ ChaoningZhang/MobileSAM, mobile_sam/modeling/tiny_vit_sam.py, in which the grid 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
@@ -29,6 +28,7 @@ from ...encoder.slots import (
     slid,
 )
 from ...errors import Message
+from ...records import replace
 from ..swin.words import held_by_timm
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from ...encoder.slots import (
     ends_of_stages,
 )
 from ...errors import Message
+from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig

@@ -6,7 +6,6 @@ Source: detectron2, modeling/backbone/vit.py and configs/common/models/mask_rcnn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.placement import UNSHIFTED
@@ -22,6 +21,7 @@ from ...encoder.slots import (
     ends_of_stages,
 )
 from ...errors import Message
+from ...records import replace
 from ..vit import words as vit
 
 if TYPE_CHECKING:

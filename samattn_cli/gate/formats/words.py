@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import PurePath
 
 from ...encoder.presets import presets
 from ...errors import Message, with_code
+from ...records import replace
 from ...render.options import Checkout
 from ...render.shield import visible
 from ...reports.diff import Place

@@ -6,10 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from ...records import dataclass
+from ...records import dataclass, replace
 from .commands import Git
 
 CONFIGS = ("*.yaml", "*.yml")

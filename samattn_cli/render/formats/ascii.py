@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from ...records import replace
 from ..elements import Math, Page
 from ..formulas import unicode
 

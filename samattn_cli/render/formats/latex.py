@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+from ...records import replace
 from .. import layout_of
 from ..elements import Bars, Code, Equation, Finding, Lines, Math, Section, Table
 from ..formulas import aligned, escaped, latex

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+from ...records import replace
 from ...reports.analysis import Analysis
 from .. import layout_of
 from ..crosscheck import layers_note, verdicts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -15,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ...encoder.model import EncoderConfig
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...reports.analysis import Analysis
 from ...verdicts import CrossCheck
 from .. import layout_of

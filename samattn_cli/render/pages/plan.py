@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from ...encoder.model import RunConfig
+from ...records import replace
 from ...reports.plan import Plan, PlanCard, PlanChoice
 from ...shell import command
 from ...units import format_bytes, format_ms, format_things

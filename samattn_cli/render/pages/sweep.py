@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ...encoder.keys import Pair
 from ...encoder.model import EncoderConfig
+from ...records import replace
 from ...reports.sweep import Cliff, Line, MeasuredPoint, MeasuredPoints, Sweep
 from ...units import format_bytes, format_ms, format_side, format_size, format_things
 from ..charts.theme import Spec

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from ...figures import PEAKS
+from ...records import replace
 from ...reports.sweep import Line, Sweep
 from ...units import format_percent, format_ratio, format_things
 from ..elements import Table

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from ...encoder.model import EncoderConfig
 from ...encoder.placement import Placement
 from ...figures import FIGURES, PEAKS
+from ...records import replace
 from ...reports.sweep import Axis, Line, Sweep
 from ...units import format_amount, format_count, format_side, format_size, format_things
 from .analysis import how_it_runs

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
 from ...figures import FIGURES, of
+from ...records import replace
 from ...reports.analysis import DeviceReport
 from ...reports.traced import Against, RunReport, TracedAnalysis, TracedLayer, TracedPart
 from ...units import (

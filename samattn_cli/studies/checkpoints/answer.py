@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from ...device.model import Device
 from ...encoder.checkpointed import spelled
@@ -12,6 +11,7 @@ from ...encoder.plan import LayerConfig
 from ...encoder.plan_rules import is_valid
 from ...encoder.registry import REFERENCE
 from ...errors import Message
+from ...records import replace
 from ...reports.candidate import Candidate
 from ...reports.checkpoints import CheckpointAnswer, Checkpointed, CheckpointStatus
 from ..on_device import cuda_of, fits, on

@@ -10,13 +10,12 @@ whether a block before it is checkpointed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
 from ...encoder.checkpointed import checkpointing_of
 from ...encoder.model import EncoderConfig
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...tape.encoder import Segment
 from ...tape.memory import live_over
 from ...tape.ops import Recording

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from ...encoder.hash import config_hash
 from ...encoder.model import EncoderConfig
 from ...encoder.outside import origins
 from ...errors import DeviceError
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome, of_several
 from ...units import format_bytes
 from ...version import __version__

@@ -7,10 +7,10 @@ Source: c10/cuda/CUDACachingAllocator.cpp (before: aten/src/THC/THCCachingAlloca
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from ...errors import UsageError
+from ...records import replace
 from ...reports.oom import OomMessage, Printed
 from .foreign import is_foreign, refuse_foreign
 from .traceback import frames_of

@@ -7,7 +7,6 @@ and a fourth checks it; requests that are not such a polynomial are left out. Wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from math import inf, isqrt, prod
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ import numpy as np
 
 from ...encoder.keys import Pair
 from ...encoder.model import MAX_SIDE, EncoderConfig
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...reports.oom import OomMessage
 from ...tape.allocator import OWN_STEP, UNIT, segment_for
 from ...units import format_size

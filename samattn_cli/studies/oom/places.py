@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.model import EncoderConfig
+from ...records import replace
 from ...reports.oom import Printed
 from ...tape.allocator import OWN_STEP, SHARED_SEGMENT
 from ..passes import Passes

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...reports.oom import OomCandidate, OomMessage
 from .code import knows, line_of, runs
 from .solve import NOT_FIRST, ROOM, Setting

@@ -6,7 +6,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from math import comb
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from ...encoder.placed import placed
 from ...encoder.plan_rules import problems_of_plan
 from ...errors import Message, UsageError
 from ...figures import FIGURES, IN_MEMORY, PEAKS
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
 from ..flow import WindowedFlow, windowed_flow

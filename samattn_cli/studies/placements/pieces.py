@@ -6,12 +6,13 @@ exact, and two orders of the same layers tie.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ...figures import names, of, with_keys
+from ...records import replace
 from ...tape.memory import gradients_bytes, live_over, weights_bytes
 from ...tape.training import OPTIMIZERS, TrainingStep
 from ..passes import Passes

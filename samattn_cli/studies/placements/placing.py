@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...encoder.keys import Pair
 from ...encoder.model import EncoderConfig, StageConfig
 from ...encoder.placed import placed
 from ...encoder.plan_rules import problems_of_plan
 from ...encoder.registry import BLOCKS
 from ...errors import Message, UsageError, code_of
+from ...records import replace
 
 
 def movable(config: EncoderConfig) -> tuple[int, ...]:

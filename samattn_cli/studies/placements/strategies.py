@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from ...encoder.model import EncoderConfig
 from ...encoder.placed import placed
 from ...errors import UsageError, at_place, did_you_mean
-from ...records import dataclass
+from ...records import dataclass, replace
 from ...units import format_things
 from .placing import global_layers, movable, problem_of, shifted, windowed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -15,7 +15,7 @@ from ...encoder.model import EncoderConfig, RunConfig
 from ...encoder.plan_rules import is_valid
 from ...errors import ConfigError
 from ...files.load import load_config
-from ...records import dataclass
+from ...records import dataclass, replace
 from ..changes import same_as_sdpa
 from .goal import Goal
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
 from ...errors import Message, UsageError, code_of
+from ...records import replace
 from ...reports.plan import Plan, PlanCard, PlanChoice, PlanSize
 from ..progress import Tell, silent
 from .choices import settings

@@ -6,7 +6,7 @@ Choices that differ only in what is around the model share their passes over the
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...device.model import Device
 from ...device.roofline import op_time
 from ...encoder.model import EncoderConfig, RunConfig
 from ...errors import Message, UsageError
+from ...records import replace
 from ...tape.encoder import without_parallel
 from ...tape.sdpa_call import Target
 from ...tape.sharded_training import step_alone

@@ -6,13 +6,14 @@ are, each block is that of a step which checkpoints all blocks, or none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from ...encoder.model import EncoderConfig, Section
 from ...encoder.plan_rules import is_valid
 from ...encoder.registry import REFERENCE
 from ...encoder.trained import trains_all
+from ...records import replace
 from ...tape.encoder import Segment
 from ...tape.memory import live_over
 from ...tape.training import uncached_bytes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from ...device.load import load_device
 from ...encoder.model import EncoderConfig
+from ...records import replace
 from ...reports.fit import Vary
 from ...reports.plan import PlanSize
 from ..fit import Asked, fit

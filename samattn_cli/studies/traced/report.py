@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.model import EncoderConfig, RunConfig
+from ...records import replace
 from ...reports.analysis import DeviceReport, OpReport, Share, TrainingReport
 from ...reports.trace import DryRun
 from ...reports.traced import (
