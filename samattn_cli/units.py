@@ -51,6 +51,12 @@ def format_bytes(value: float) -> str:
     return _scaled(value, 1024, BINARY_UNITS)
 
 
+def exact_bytes(value: int) -> str:
+    """Every byte, as an option takes them: 25_769_803_776 -> "24GiB", 1_000 -> "1000B"."""
+    power = next(power for power in reversed(range(len(BINARY_UNITS))) if value % 1024**power == 0)
+    return f"{value // 1024**power}{BINARY_UNITS[power]}"
+
+
 def format_change(share: float) -> str:
     """A share that is saved, as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
     percent = f"{-100 * share:+.2f}"

@@ -15,7 +15,7 @@ from ..render import PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
-from .parameters import Config, Outputs, TextFormat, chosen, device_name, named_device
+from .parameters import Config, Outputs, TextFormat, chosen, device_name, memory_of, named_device
 from .run_options import LaidOver, with_run_options
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="What a GPU may take, such as 24GiB; with --device, of cards that have more. Without it, live bytes are compared, "
+            "and no times.",
+        ),
+    ] = None,
     global_batch: Annotated[
         int | None,
         typer.Option(metavar="N", help="Images of one step of all GPUs together.", show_default=False),
@@ -78,7 +86,8 @@ def plan(
 
     All strategies, micro-batches, precisions, choices of checkpointing and attention kernels that reach the global batch
     exactly are compared, each by the time of a step (roofline) and by what a GPU reserves. The fastest that fits comes first,
-    then the Pareto front of time against memory. An option such as --attention sdpa, or --set run.parallel=ddp, keeps to that
+    then the Pareto front of time against memory. With --memory and no --device there are no times: the choice that computes
+    and sends least comes first. An option such as --attention sdpa, or --set run.parallel=ddp, keeps to that
     value. The exit code is 1 if nothing fits. With -o and without --format, nothing is printed.
 
     Examples:
@@ -87,13 +96,16 @@ def plan(
 
       samattn plan sam_vit_h --gpus 8 --devices l40s,a100_40,h100 --global-batch 64 --price h100=2.9
 
+      samattn plan sam_vit_h --gpus 4 --memory 24GiB --global-batch 16
+
       samattn plan sam_vit_b --gpus 2 --device rtx_4090 --global-batch 8 --attention sdpa -o plan.svg -o plan.json
     """
     from ..studies.plan import Goal
     from ..studies.plan import plan as planned
 
     formats = output_files(output, FORMATS)
-    cards = _cards(devices)
+    room = memory_of(memory, None)
+    cards = _cards(devices, required=room is None)
     ranks = _needed("--gpus", gpus)
     laid_over = [each for each in laid_over if not _repeats_gpus(each, ranks)]
     goal = Goal(
@@ -105,6 +117,7 @@ def plan(
         reference=config,
         overrides=tuple(_texts(laid_over)),
         sizes=table,
+        memory=room,
     )
     encoder = load_config(config, [*laid_over, *_training(goal, laid_over)])
     with working("comparing ways to train", "choices") as tell:
@@ -154,15 +167,17 @@ def _value(override: Override) -> str:
     return str(getattr(override.value, "value", override.value))
 
 
-def _cards(lists: Sequence[str] | None) -> list[Device]:
+def _cards(lists: Sequence[str] | None, *, required: bool) -> list[Device]:
     """The devices that an option lists, which may be given more than once.
 
     Raises:
-        UsageError: if there is none, an empty item, or a number, which --gpu reads as a device too.
+        UsageError: if there is none and one is required, an empty item, or a number, which --gpu reads as a device too.
         ConfigError: if there is no such device.
     """
     if not lists:
-        raise UsageError("missing-option", f"--device is missing: give all of {EXAMPLE}")
+        if not required:
+            return []
+        raise UsageError("missing-option", f"--device, or --memory, is missing: give all of {EXAMPLE}")
     words = [word.strip() for names in lists for word in names.split(",")]
     if "" in words:
         raise UsageError("empty-item", f"--device {','.join(lists)}: the list has an empty item")

@@ -7,6 +7,7 @@ from typing import Literal
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
+from ..units import format_bytes
 from ..version import __version__
 from . import SCHEMA_VERSION
 
@@ -16,7 +17,7 @@ class PlanChoice:
     """A way to train: the keys of its run, and the memory and time of one rank.
 
     Attributes:
-        device: the card.
+        device: the card; "" if only its memory is known.
         strategy: how the step is spread over GPUs, in words: "ddp".
         precision: the type of numbers, in words: "float32", "bfloat16 autocast".
         checkpointing: which blocks are checkpointed, in words: "none", "all".
@@ -35,7 +36,10 @@ class PlanChoice:
         memory: the bytes at the peak by kind (weights, gradients, kept ...); {} if the run was not replayed.
         peak_at: the operation at the peak; "" if it was not worked out.
         refused: why CUDA cannot launch an operation, whatever the memory; "" if it can.
-        step_ms: the time of a step: `compute_ms`, `recompute_ms`, and `communication_ms` if it is known.
+        recomputed_flops: the FLOPs of products that one rank computes again in a step, in second forwards of checkpointed blocks.
+        sent_bytes: what one rank sends in a step.
+        step_ms: the time of a step: `compute_ms`, `recompute_ms`, and `communication_ms` if it is known. None without a device,
+            as are the others.
         compute_ms: forwards, backwards and the optimizer's step, by the roofline.
         recompute_ms: the second forwards of checkpointed blocks.
         communication_ms: communication that no compute hides; None if it is not known.
@@ -62,11 +66,13 @@ class PlanChoice:
     memory: dict[str, int]
     peak_at: str
     refused: str
-    step_ms: float
-    compute_ms: float
-    recompute_ms: float
+    recomputed_flops: int
+    sent_bytes: int
+    step_ms: float | None
+    compute_ms: float | None
+    recompute_ms: float | None
     communication_ms: float | None
-    images_per_s: float
+    images_per_s: float | None
     cost_per_step: float | None
     cost_per_1000_images: float | None
     is_front: bool
@@ -82,8 +88,8 @@ class PlanCard:
     """A card that is compared.
 
     Attributes:
-        device: its name.
-        memory_bytes: its memory.
+        device: its name; "" if only its memory is known.
+        memory_bytes: its memory; of one that may take less, that and what a process cannot use.
         usable_bytes: what a process has of it for tensors.
         price: of a GPU-hour, as the user gave it; None without one.
         fitting: choices that were found to fit.
@@ -91,7 +97,7 @@ class PlanCard:
         not_replayed: choices of which it was not worked out, because another is as fast and takes less memory.
         best: the fastest choice that fits, by its number in `choices`; None if nothing fits.
         nearest: the choice that lacks the least memory, where nothing fits.
-        nodes: the machines that the GPUs fill, by how many GPUs the device file says a machine has.
+        nodes: the machines that the GPUs fill, by how many GPUs the device file says a machine has; None without a device.
         network_bytes_per_s: what each GPU can send to other machines, by the device file; None if it does not say.
         is_beaten: whether another card is as fast and as cheap; without prices, as fast.
     """
@@ -105,9 +111,14 @@ class PlanCard:
     not_replayed: int
     best: int | None
     nearest: int | None
-    nodes: int
+    nodes: int | None
     network_bytes_per_s: float | None
     is_beaten: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the device, or its memory: "a100_80", "24.00 GiB"."""
+        return self.device or format_bytes(self.usable_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)

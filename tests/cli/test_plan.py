@@ -84,7 +84,9 @@ def test_nothing_fits_is_exit_code_1_with_what_is_missing(tmp_path):
         ((*TWO, "--device", "h100", "--price", "h100=2", "--price", "h100=3"), "given-twice", "h100=3"),
         ((*TWO, "--device", "a100_80,"), "empty-item", "--device"),
         (("--gpu", "8", "--global-batch", "8"), "unknown-value", "--gpus 8"),
-        (TWO, "missing-option", "--device"),
+        (TWO, "missing-option", "--memory"),
+        ((*TWO, "--memory", "24"), "missing-unit", "GiB"),
+        ((*TWO, "--memory", "24GiB", "--price", "h100=2"), "price-without-card", "--device"),
         (("--device", "a100_80"), "missing-option", "--gpus"),
         ((*TWO, "--device", "a100_80", "--set", "run.parallel=none"), "conflicting-options", "--gpus 2"),
         ((*TWO, "--device", "a100_80", "--set", "run.gpus=4", "--set", "run.parallel=ddp"), "conflicting-options", "run.gpus"),
@@ -114,6 +116,18 @@ def test_of_processors_what_is_live_is_not_called_reserved_and_no_gpu_is_named()
     assert "A process needs at least" in result.output
     assert "GPU" not in result.output
     assert "reserve" not in result.output
+
+
+def test_without_a_device_a_memory_is_enough_and_the_command_has_it(tmp_path):
+    result = run(*TWO, "--memory", "1.5GiB", *FEW, "-f", "terminal", "-o", f"{tmp_path}/a.svg")
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0, result.output
+    assert "that fits 1.50 GiB is this" in said
+    assert "In a step a GPU computes nothing again, and sends" in said
+    assert "samattn analyze vit_b --memory 1536MiB --set" in said
+    assert " ms" not in said
+    assert "reserved" not in said.partition("Notes")[0]
+    assert (tmp_path / "a.svg").stat().st_size
 
 
 def test_run_gpus_may_repeat_gpus_and_must_not_contradict_it():

@@ -164,6 +164,54 @@ def test_one_gpu_has_one_strategy_without_communication():
     assert {choice.communication_ms for choice in report.choices} == {0}
 
 
+def work(config):
+    """What a choice computes again and sends, and its forwards, by passes of its own; and what is live."""
+    passes = Passes(config)
+    sent = 0 if passes.sent is None else passes.sent.bytes
+    return (passes.step.recomputed_flops, sent, config.run.accumulate), passes.peak_bytes
+
+
+def test_in_a_memory_alone_the_one_with_the_least_work_that_fits_is_first_and_there_are_no_times():
+    """The front is that of brute force: no other choice comes before it by work and takes as little."""
+    given = ["run.attention=sdpa", "run.optimizer=sgd"]
+    goal = Goal(gpus=2, global_batch=4, given=frozenset({"attention"}), memory=170 * MIB)
+    report = plan(small(*given), [], goal)
+    of = {choice.set: work(small(*given, *choice.set)) for choice in report.choices}
+    for choice in report.choices:
+        assert of[choice.set][0][:2] == (choice.recomputed_flops, choice.sent_bytes)
+        assert (choice.device, choice.step_ms, choice.images_per_s, choice.reserved_bytes) == (
+            "",
+            None,
+            None,
+            None,
+        )
+    fitting = sorted(figures for figures in of.values() if figures[1] <= goal.memory)
+    best = [
+        each
+        for number, each in enumerate(fitting)
+        if each[1] < min((f[1] for f in fitting[:number]), default=1e18)
+    ]
+    assert [of[choice.set] for choice in report.choices if choice.is_front] == best
+    assert len(report.choices) > len(fitting) > len(best) > 1
+    assert {choice.precision for choice in report.choices} >= {
+        "float32",
+        "bfloat16 autocast",
+        "bfloat16 policy",
+    }
+
+
+def test_a_memory_limits_what_a_card_has_and_does_not_raise_it():
+    goal = replace(
+        TWO_GPUS, given=frozenset({"autocast", "attention", "checkpointing", "parallel", "gpus"}), every=False
+    )
+    config = small("run.mode=training", "run.autocast=bfloat16", "run.parallel=ddp", "run.gpus=2")
+    for memory, usable in ((512 * MIB, 512 * MIB), (1 << 40, A100.usable_bytes)):
+        (card,) = plan(config, [A100], replace(goal, memory=memory)).cards
+        assert (card.device, card.usable_bytes) == ("a100_80", usable)
+        alone = plan(config, [with_memory(usable)], goal).cards[0]
+        assert (card.fitting, card.too_large) == (alone.fitting, alone.too_large)
+
+
 @pytest.mark.parametrize(
     ("given", "goal", "code", "says"),
     [
@@ -204,7 +252,7 @@ def test_the_table_of_sizes_is_what_fits_on_each():
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_the_bound_of_memory_and_the_time_are_those_of_passes_of_their_own(preset, gpus):
     """The blocks of a choice that checkpoints some are taken from two steps, that with none and that with all of them."""
-    config, card = load_config(preset, ["run.mode=training"]), Card(A100)
+    config, card = load_config(preset, ["run.mode=training"]), Card(A100, A100.usable_bytes)
     for setting in settings(config, Goal(gpus=gpus, global_batch=2 * gpus), ["bfloat16"], {}):
         trial = Trial(setting, card)
         if trial.underivable is None:
@@ -212,6 +260,7 @@ def test_the_bound_of_memory_and_the_time_are_those_of_passes_of_their_own(prese
             assert trial.least_bytes <= trial.live_bytes, setting.set
             assert trial.parts.compute_ms == passes.rounds * sum(time.ms for time in passes.times)
             assert trial.parts.section_ms == passes.section_ms
+            assert (trial.recomputed_flops, trial.sent_bytes) == work(trial.config)[0][:2]
 
 
 @pytest.mark.exhaustive

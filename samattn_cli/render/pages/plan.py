@@ -9,7 +9,7 @@ from ...encoder.model import RunConfig
 from ...records import replace
 from ...reports.plan import Plan, PlanCard, PlanChoice
 from ...shell import command
-from ...units import format_bytes, format_ms, format_things
+from ...units import exact_bytes, format_bytes, format_count, format_ms, format_things
 from ..elements import Code, Lines, Page, Section
 from ..layout import Layout
 from ..options import Options
@@ -17,7 +17,7 @@ from .analysis import heading_of
 from .plan_chart import chart
 from .plan_notes import notes_of
 from .plan_tables import cards_table, front_table, kinds_table, others_table, sizes_table
-from .plan_words import cost, has_cuda, in_words, share_of
+from .plan_words import cost, has_cuda, in_words, is_timed, share_of, work
 
 ROOMY = 115
 """Width from which the operation at a peak has room, and not its layer alone."""
@@ -59,19 +59,21 @@ def _sections(report: Plan, options: Options) -> Iterator[Section]:
 def _best(report: Plan) -> PlanChoice | None:
     """The fastest that fits any card."""
     best = [report.choices[card.best] for card in report.cards if card.best is not None]
-    return min(best, key=lambda choice: choice.step_ms, default=None)
+    return min(best, key=lambda choice: choice.step_ms or 0.0, default=None)
 
 
 def _answer(report: Plan, best: PlanChoice | None) -> Iterator[str]:
     if best is None:
         yield from (_nothing_fits(report, card) for card in report.cards)
         return
-    of = f"Of {format_things(len(report.choices), 'choice')}, the fastest that fits"
-    where = f" is on {best.device}" if len(report.cards) > 1 else f" {best.device} is this"
+    card = _card_of(report, best)
+    least = "fastest" if card.device else "one with the least work"
+    of = f"Of {format_things(len(report.choices), 'choice')}, the {least} that fits"
+    where = f" is on {card.name}" if len(report.cards) > 1 else f" {card.name} is this"
     yield f"{of}{where}: {in_words(best)}."
     yield (
-        f"A step takes {format_ms(best.step_ms)}: {_rate(best)}. A {_rank(best)} {_takes(best)} {format_bytes(best.taken_bytes)}, "
-        f"{share_of(best, _card_of(report, best))} of what a process can use; {best.peak_at} sets the peak."
+        f"{_work(best)}. A {_rank(best)} {_takes(best)} {format_bytes(best.taken_bytes)}, "
+        f"{share_of(best, card)} of what a process can use; {best.peak_at} sets the peak."
     )
     if best.cost_per_step is not None and best.cost_per_1000_images is not None:
         yield f"A step costs {cost(best.cost_per_step)}, and 1,000 images cost {cost(best.cost_per_1000_images)}."
@@ -79,9 +81,18 @@ def _answer(report: Plan, best: PlanChoice | None) -> Iterator[str]:
     if cheapest is not None and cheapest is not best:
         of_priced = "" if all(card.price is not None for card in report.cards) else " of those with a price"
         yield (
-            f"The cheapest{of_priced} is on {cheapest.device}: {in_words(cheapest)}; {format_ms(cheapest.step_ms)} a step, "
+            f"The cheapest{of_priced} is on {cheapest.device}: {in_words(cheapest)}; {work(cheapest)}, "
             f"{cost(cheapest.cost_per_step)} each."
         )
+
+
+def _work(choice: PlanChoice) -> str:
+    """How long a step takes; without a device, what a GPU computes again and sends in it."""
+    if choice.step_ms is not None:
+        return f"A step takes {format_ms(choice.step_ms)}: {_rate(choice)}"
+    flops, sent = choice.recomputed_flops, choice.sent_bytes
+    again = f"computes {format_count(flops, 'FLOP')} again" if flops else "computes nothing again"
+    return f"In a step a GPU {again}, and sends {format_bytes(sent) if sent else 'nothing'}"
 
 
 def _takes(choice: PlanChoice) -> str:
@@ -91,18 +102,18 @@ def _takes(choice: PlanChoice) -> str:
 
 def _rank(choice: PlanChoice) -> str:
     """What a rank is: a GPU, or on a device without CUDA a process."""
-    return "process" if choice.reserved_bytes is None else "GPU"
+    return "process" if choice.reserved_bytes is None and choice.device else "GPU"
 
 
 def _on_ranks(report: Plan) -> str:
     """How many GPUs there are, or how many processes where no device has CUDA."""
-    if has_cuda(report.choices):
+    if has_cuda(report.choices) or not is_timed(report.choices):
         return f"on {format_things(report.gpus, 'GPU')}"
     return f"in {report.gpus:,} process{'' if report.gpus == 1 else 'es'}"
 
 
 def _rate(choice: PlanChoice) -> str:
-    return f"{choice.images_per_s:,.1f} images/s{' at most' if choice.communication_ms is None else ''}"
+    return f"{choice.images_per_s or 0:,.1f} images/s{' at most' if choice.communication_ms is None else ''}"
 
 
 def _cheapest(report: Plan) -> PlanChoice | None:
@@ -113,11 +124,11 @@ def _cheapest(report: Plan) -> PlanChoice | None:
 
 def _nothing_fits(report: Plan, card: PlanCard) -> str:
     if card.nearest is None:
-        return f"Nothing runs on {card.device}, whatever the memory."
+        return f"Nothing runs {'on' if card.device else 'in'} {card.name}, whatever the memory."
     nearest = report.choices[card.nearest]
     lacks = format_bytes(nearest.missing_bytes or 0)
     return (
-        f"Nothing fits {card.device}: the nearest lacks {lacks} a GPU. It is {in_words(nearest)}: it {_takes(nearest)} "
+        f"Nothing fits {card.name}: the nearest lacks {lacks} a GPU. It is {in_words(nearest)}: it {_takes(nearest)} "
         f"{format_bytes(nearest.taken_bytes)}, and a process can use {format_bytes(card.usable_bytes)}; "
         f"{nearest.peak_at} sets the peak."
     )
@@ -132,7 +143,10 @@ def _how(report: Plan, best: PlanChoice) -> Code:
     keys = [each.partition("=")[0] for each in best.set]
     own = [each for each in report.overrides if each.partition("=")[0] not in keys]
     options = [word for each in (*own, *best.set) for word in ("--set", each)]
-    analyze = command("analyze", report.reference, "--device", best.device, *options)
+    where = (
+        ("--device", best.device) if best.device else ("--memory", exact_bytes(report.cards[0].usable_bytes))
+    )
+    analyze = command("analyze", report.reference, *where, *options)
     lines = [f"  {each.removeprefix('run.').replace('=', ': ', 1)}" for each in best.set]
     return Code("Set it in the config, or look at it alone", ("run:", *lines, "", analyze))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ...reports.plan import Plan, PlanCard, PlanChoice
-from ...units import format_bytes, format_ms
+from ...units import format_bytes
 from ..charts import stacked
 from ..charts.theme import Spec
-from .plan_words import in_words
+from .plan_words import in_words, is_timed, work
+
+FIRST = {True: "the fastest", False: "the one with the least work"}
 
 
 def chart(report: Plan) -> Spec:
@@ -14,12 +16,14 @@ def chart(report: Plan) -> Spec:
     return stacked.spec(
         stacked.Picture(
             title=f"{report.config.name}: {report.global_batch} images a step on {report.gpus} GPUs",
-            subtitle="Memory of one GPU at its peak by kind, for the choices on the Pareto front, from the fastest on. A rule "
-            "is what a process can use, where that is near.",
+            subtitle=f"Memory of one GPU at its peak{' by kind' * is_timed(report.choices)}, for the choices on the Pareto front, from "
+            f"{FIRST[is_timed(report.choices)]} on. A rule is what a process can use, where that is near.",
             unit="B",
             groups=tuple(
                 stacked.Group(
-                    f"{card.device}: a process can use {format_bytes(card.usable_bytes)}",
+                    f"{card.device}: a process can use {format_bytes(card.usable_bytes)}"
+                    if card.device
+                    else f"A process can use {card.name}",
                     card.usable_bytes,
                     tuple(map(_bar, _drawn(report, card))),
                 )
@@ -39,7 +43,7 @@ def _drawn(report: Plan, card: PlanCard) -> list[PlanChoice]:
 def _bar(choice: PlanChoice) -> stacked.Bar:
     parts = choice.memory or {"live": choice.taken_bytes}
     rest = {"reserved, not allocated": choice.taken_bytes - sum(parts.values())}
-    step = f"{format_ms(choice.step_ms)} a step"
+    step = work(choice)
     memory = "live" if choice.reserved_bytes is None else "reserved"
     note = (
         f"{in_words(choice)}; {step}, {format_bytes(choice.taken_bytes)} {memory}; peak at {choice.peak_at}"

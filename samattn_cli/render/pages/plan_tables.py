@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 
 from ...reports.plan import Plan, PlanCard, PlanChoice
 from ...units import format_bytes, format_ms, format_size
 from ..elements import Table
-from .plan_words import NOTHING, cost, layer_of, meanings, memory_of, taken
+from .plan_words import (
+    AGAIN,
+    NOTHING,
+    SENT,
+    amount,
+    cost,
+    is_timed,
+    layer_of,
+    meanings,
+    memory_of,
+    taken,
+)
 
 DIMENSIONS = ("strategy", "precision", "checkpointing", "attention")
 HEADERS = {"checkpointing": "ckpt"}
@@ -61,8 +72,8 @@ def _figures(report: Plan, card: PlanCard, *, wide: bool, priced: bool) -> tuple
     if card.best is None:
         return (NOTHING,) * (2 + has_rate + wide)
     best = report.choices[card.best]
-    rate = (f"{best.images_per_s:,.1f}",) if has_rate else ()
-    return format_ms(best.step_ms), *rate, *taken(best, card)[: 2 if wide else 1]
+    rate = (_images_per_s(best),) if has_rate else ()
+    return _ms(best.step_ms), *rate, *taken(best, card)[: 2 if wide else 1]
 
 
 def _money(report: Plan, card: PlanCard, *, wide: bool) -> tuple[str, ...]:
@@ -75,40 +86,59 @@ def _money(report: Plan, card: PlanCard, *, wide: bool) -> tuple[str, ...]:
 def front_table(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
     """The Pareto front of a card."""
     headers, words, shared = _ways(front)
-    priced = card.price is not None
-    communicates = any(choice.communication_ms for choice in front)
-    columns = (
-        "batch",
-        "step",
-        "recompute",
-        *(("exposed",) if communicates else ()),
-        *(("images/s",) if wide else ()),
-        memory_of(front),
-        *(("of card",) if wide else ()),
-        *(("1,000 images",) if priced else ()),
-    )
+    columns = _columns(card, front, wide=wide)
     rows = tuple(
-        (
-            str(number),
-            *way,
-            _batch(choice),
-            format_ms(choice.step_ms),
-            _or_nothing(choice.recompute_ms),
-            *(([_exposed(choice)]) if communicates else []),
-            *([f"{choice.images_per_s:,.1f}"] if wide else []),
-            *taken(choice, card)[: 2 if wide else 1],
-            *([cost(choice.cost_per_1000_images)] if priced else []),
-        )
+        (str(number), *way, *(cell(choice) for cell in columns.values()))
         for number, (way, choice) in enumerate(zip(words, front, strict=True), 1)
     )
     note = (
-        f"{shared}batch: images of a forward x forwards of a step. recompute: the time of checkpointed blocks' second forwards. "
-        f"{'exposed: the time of communication that no compute hides. Both are' if communicates else 'It is'} part of step."
+        f"{shared}batch: images of a forward x forwards of a step. {_meaning_of(columns)}"
         f"{' ckpt: the blocks that are checkpointed.' if 'ckpt' in headers else ''}{meanings(front)}"
     )
     text = tuple(range(len(headers) + 2))
-    title = f"Pareto front on {card.device}: time against memory"
-    return Table(title, ("", *headers, *columns), rows, note, text_columns=text)
+    where, what = (f"on {card.name}", "time") if card.device else (f"in {card.name}", "work")
+    return Table(
+        f"Pareto front {where}: {what} against memory",
+        ("", *headers, *columns),
+        rows,
+        note,
+        text_columns=text,
+    )
+
+
+def _columns(
+    card: PlanCard, front: Sequence[PlanChoice], *, wide: bool
+) -> dict[str, Callable[[PlanChoice], str]]:
+    """The columns of a front after what its choices are: their headers, and the cell of a choice."""
+    columns: dict[str, Callable[[PlanChoice], str]] = {"batch": _batch}
+    if is_timed(front):
+        columns |= {"step": lambda each: _ms(each.step_ms), "recompute": lambda each: _ms(each.recompute_ms)}
+        if any(choice.communication_ms for choice in front):
+            columns["exposed"] = _exposed
+        if wide:
+            columns["images/s"] = _images_per_s
+    else:
+        columns[AGAIN] = lambda each: amount(each.recomputed_flops, "FLOP")
+        columns[SENT] = lambda each: amount(each.sent_bytes, "B")
+    columns[memory_of(front)] = lambda each: taken(each, card)[0]
+    if wide:
+        columns["of card"] = lambda each: taken(each, card)[1]
+    if card.price is not None:
+        columns["1,000 images"] = lambda each: cost(each.cost_per_1000_images)
+    return columns
+
+
+def _meaning_of(columns: Container[str]) -> str:
+    """What the columns of work mean."""
+    if AGAIN in columns:
+        return (
+            f"{AGAIN}: FLOPs of checkpointed blocks' second forwards on one GPU. {SENT}: what one GPU sends in a step. Choices are "
+            "ordered by the first, then by the second, then by the number of forwards: without --device their times are not known."
+        )
+    again = "recompute: the time of checkpointed blocks' second forwards."
+    if "exposed" in columns:
+        return f"{again} exposed: the time of communication that no compute hides. Both are part of step."
+    return f"{again} It is part of step."
 
 
 def _ways(choices: Sequence[PlanChoice]) -> tuple[list[str], list[list[str]], str]:
@@ -133,11 +163,15 @@ def _batch(choice: PlanChoice) -> str:
 
 
 def _exposed(choice: PlanChoice) -> str:
-    return "not known" if choice.communication_ms is None else _or_nothing(choice.communication_ms)
+    return "not known" if choice.communication_ms is None else _ms(choice.communication_ms)
 
 
-def _or_nothing(ms: float) -> str:
+def _ms(ms: float | None) -> str:
     return format_ms(ms) if ms else NOTHING
+
+
+def _images_per_s(choice: PlanChoice) -> str:
+    return f"{choice.images_per_s or 0:,.1f}"
 
 
 KINDS = (
@@ -183,21 +217,29 @@ def _sum(choice: PlanChoice, kinds: Sequence[str]) -> int:
 def others_table(card: PlanCard, others: Sequence[PlanChoice]) -> Table:
     """The choices that are not on the front."""
     headers, words, shared = _ways(others)
+    timed = is_timed(others)
     rows = tuple(
         (
             *way,
             _batch(choice),
-            format_ms(choice.step_ms),
-            f"{choice.images_per_s:,.1f}",
+            *(
+                (_ms(choice.step_ms), _images_per_s(choice))
+                if timed
+                else (amount(choice.recomputed_flops, "FLOP"), amount(choice.sent_bytes, "B"))
+            ),
             _taken(choice),
             _fits(choice),
         )
         for way, choice in zip(words, others, strict=True)
     )
-    columns = ("batch", "step", "images/s", memory_of(others), "fits")
+    columns = ("batch", *(("step", "images/s") if timed else (AGAIN, SENT)), memory_of(others), "fits")
     text = (*range(len(headers) + 1), len(headers) + len(columns) - 1)
     return Table(
-        f"All other choices on {card.device}", (*headers, *columns), rows, shared.strip(), text_columns=text
+        f"All other choices {'on' if card.device else 'in'} {card.name}",
+        (*headers, *columns),
+        rows,
+        shared.strip(),
+        text_columns=text,
     )
 
 

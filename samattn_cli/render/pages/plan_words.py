@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ...reports.plan import PlanCard, PlanChoice
-from ...units import format_bytes, format_percent
+from ...units import format_bytes, format_count, format_ms, format_percent
 
 NOTHING = "-"
+AGAIN = "computed again"
+SENT = "sent"
 DIGITS = 3
 """Of money that is less than 1."""
 MEANINGS = {
@@ -67,6 +69,25 @@ def has_cuda(choices: Sequence[PlanChoice]) -> bool:
     return any(choice.reserved_bytes is not None for choice in choices) or not any(
         choice.live_bytes for choice in choices
     )
+
+
+def is_timed(choices: Sequence[PlanChoice]) -> bool:
+    """Whether there is a device, by which choices have times."""
+    return any(choice.step_ms is not None for choice in choices)
+
+
+def work(choice: PlanChoice) -> str:
+    """How long a step takes; without a device, what it computes again and sends."""
+    if choice.step_ms is not None:
+        return f"{format_ms(choice.step_ms)} a step"
+    return f"{amount(choice.recomputed_flops, 'FLOP')} {AGAIN}, {amount(choice.sent_bytes, 'B')} {SENT}"
+
+
+def amount(value: int, unit: str) -> str:
+    """So many FLOPs or bytes; "-" if there are none."""
+    if not value:
+        return NOTHING
+    return format_bytes(value) if unit == "B" else format_count(value, unit)
 
 
 def memory_of(choices: Sequence[PlanChoice]) -> str:

@@ -27,7 +27,7 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
 
     Args:
         config: the encoder; of its run, the keys in `goal.given` and those that no choice varies stay.
-        devices: the cards to compare.
+        devices: the cards to compare; none, if `goal.memory` is to be that of a card of which nothing else is known.
         goal: the number of GPUs, and the batch that is to be reached.
         tell: is called with the number of finished choices.
 
@@ -36,7 +36,7 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
             derived.
     """
     check(config, devices, goal)
-    cards = [Card(device) for device in devices]
+    cards = list(_cards(devices, goal.memory))
     left_out: dict[str, None] = {}
     trials = [_trials(config, card, goal, left_out) for card in cards]
     told = _Told(tell, sum(map(len, trials)) + (SIZES if goal.sizes else 0))
@@ -66,6 +66,15 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
     )
 
 
+def _cards(devices: Sequence[Device], memory: int | None) -> Iterator[Card]:
+    """The cards, of which a rank takes no more than `memory`."""
+    for device in devices:
+        most = device.usable_bytes if memory is None else min(memory, device.usable_bytes)
+        yield Card(replace(device, memory_bytes=most + device.reserved_bytes), most)
+    if not devices and memory is not None:
+        yield Card(None, memory)
+
+
 def _sizes(config: EncoderConfig, told: _Told) -> tuple[PlanSize, ...]:
     from .sizes import sizes_of
 
@@ -86,7 +95,8 @@ class _Told:
 
 
 def _trials(config: EncoderConfig, card: Card, goal: Goal, left_out: dict[str, None]) -> list[Trial]:
-    halves = [half for half in HALVES if getattr(card.device.peak_flops, half) is not None]
+    device = card.device
+    halves = [half for half in HALVES if device is None or getattr(device.peak_flops, half) is not None]
     return [Trial(setting, card) for setting in settings(config, goal, halves, left_out)]
 
 
@@ -94,7 +104,8 @@ def _is_derived(trial: Trial, left_out: dict[str, None]) -> bool:
     """Whether a choice can be derived; if not, `left_out` says why."""
     why, setting = trial.underivable, trial.setting
     if why is not None:
-        of = f"{setting.strategy}, {setting.precision} on {trial.card.device.name}"
+        where = "" if trial.card.device is None else f" on {trial.card.device.name}"
+        of = f"{setting.strategy}, {setting.precision}{where}"
         left_out[why if code_of(why) == NOT_DERIVED else f"{of}: {why}"] = None
     return why is None
 
@@ -110,7 +121,7 @@ def _ordered(
         told.done()
     of_front = set(map(id, front))
     others = [trial for trial in trials if id(trial) not in of_front]
-    others.sort(key=lambda trial: (trial is not nearest, trial.step_ms, trial.least_bytes))
+    others.sort(key=lambda trial: (trial is not nearest, trial.work, trial.least_bytes))
     return front, others, nearest
 
 
@@ -124,18 +135,20 @@ def _card(
 ) -> PlanCard:
     """A card, whose choices begin with the number `first`."""
     fits = [trial.fits for trial in (*front, *others)]
+    device = card.device
+    name = "" if device is None else device.name
     return PlanCard(
-        device=card.device.name,
-        memory_bytes=card.device.memory_bytes,
-        usable_bytes=card.device.usable_bytes,
-        price=goal.prices.get(card.device.name),
+        device=name,
+        memory_bytes=card.usable_bytes if device is None else device.memory_bytes,
+        usable_bytes=card.usable_bytes,
+        price=goal.prices.get(name),
         fitting=fits.count(True),
         too_large=fits.count(False),
         not_replayed=fits.count(None),
         best=first if front else None,
         nearest=None if nearest is None else first,
-        nodes=-(-goal.gpus // card.device.interconnect.gpus_per_node),
-        network_bytes_per_s=card.device.interconnect.network_bytes_per_s,
+        nodes=None if device is None else -(-goal.gpus // device.interconnect.gpus_per_node),
+        network_bytes_per_s=None if device is None else device.interconnect.network_bytes_per_s,
         is_beaten=False,
     )
 
@@ -151,7 +164,7 @@ def _with_beaten(cards: Sequence[PlanCard], choices: Sequence[PlanChoice]) -> It
 
 def _beats(this: PlanChoice, other: PlanChoice) -> bool:
     """Whether a choice is as fast and as cheap as another, and better in one; a cost that is not known is not compared."""
-    pairs = [(this.step_ms, other.step_ms)]
+    pairs = [(this.step_ms or 0.0, other.step_ms or 0.0)]
     if this.cost_per_step is not None and other.cost_per_step is not None:
         pairs.append((this.cost_per_step, other.cost_per_step))
     return all(one <= two for one, two in pairs) and any(one < two for one, two in pairs)

@@ -28,9 +28,15 @@ from .parts import Parts, checkpointing_of, is_composed, least_bytes
 
 @dataclass
 class Card:
-    """A card, and what is known of an encoder on it: the passes of choices, and the steps and times that several share."""
+    """A card, and what is known of an encoder on it: the passes of choices, and the steps and times that several share.
 
-    device: Device
+    Attributes:
+        device: its device; None if only its memory is known.
+        usable_bytes: the memory that a rank has.
+    """
+
+    device: Device | None
+    usable_bytes: int
     steps: dict[RunConfig, TrainingStep] = field(default_factory=dict)
     known: dict[RunConfig, Passes] = field(default_factory=dict)
     timed: dict[Hashable, tuple[dict[Any, Any], dict[Any, Any]]] = field(default_factory=dict)
@@ -45,7 +51,7 @@ class Card:
         return self.known[config.run]
 
     def _passes(self, config: EncoderConfig) -> Passes:
-        cuda = cuda_of(self.device)
+        cuda = None if self.device is None else cuda_of(self.device)
         passes = Passes(config, self.device)
         passes = passes if cuda is None else passes.aimed(cuda.target)
         types = config.run.product_dtype, config.run.tf32
@@ -138,13 +144,28 @@ class Trial:
         return self.card.parts(self.plain)
 
     @cached_property
-    def recompute_ms(self) -> float:
-        """The time of second forwards."""
+    def recomputed_flops(self) -> int:
+        """The FLOPs of second forwards."""
+        return self.parts.flops - self._unchecked.flops
+
+    @cached_property
+    def sent_bytes(self) -> int:
+        """What a rank sends in a step."""
+        passes = self.card.passes(self.card.unchecked(self.plain))
+        return 0 if passes.sent is None else passes.sent.bytes
+
+    @cached_property
+    def recompute_ms(self) -> float | None:
+        """The time of second forwards; None if there is no device."""
+        if self.card.device is None:
+            return None
         return self.parts.compute_ms - self._unchecked.compute_ms
 
     @cached_property
-    def compute_ms(self) -> float:
-        """The time of everything else that computes."""
+    def compute_ms(self) -> float | None:
+        """The time of everything else that computes; None if there is no device."""
+        if self.card.device is None:
+            return None
         optimizer = op_time(self.parts.passes.step.optimizer_op, self.card.device, self.config.run)
         return self._unchecked.compute_ms + float(optimizer.time_ms)
 
@@ -155,12 +176,23 @@ class Trial:
     @cached_property
     def communication_ms(self) -> float | None:
         """The time of communication that no compute hides; None if it is not known."""
+        if self.card.device is None:
+            return None
         return 0.0 if self.config.run.parallel == "none" else self.card.exposed_ms(self.plain)
 
     @cached_property
-    def step_ms(self) -> float:
-        """All of it that is known."""
+    def step_ms(self) -> float | None:
+        """All of it that is known; None if there is no device."""
+        if self.compute_ms is None or self.recompute_ms is None:
+            return None
         return self.compute_ms + self.recompute_ms + (self.communication_ms or 0.0)
+
+    @cached_property
+    def work(self) -> tuple[float, ...]:
+        """By what choices are ordered: their time; without a device what they compute again, what they send, their forwards."""
+        if self.step_ms is not None:
+            return (self.step_ms,)
+        return self.recomputed_flops, self.sent_bytes, self.config.run.accumulate
 
     @cached_property
     def live_bytes(self) -> int:
@@ -180,7 +212,7 @@ class Trial:
     @property
     def usable_bytes(self) -> int:
         """What a rank has."""
-        return self.card.device.usable_bytes
+        return self.card.usable_bytes
 
     def may_take(self, less_than: int) -> bool:
         """Whether what is live leaves it open that it takes so little."""
@@ -194,9 +226,10 @@ class Trial:
     @cached_property
     def used(self) -> InMemory:
         """Its run through the allocator in the memory of the card."""
-        if cuda_of(self.card.device) is None:
+        device = self.card.device
+        if device is None or cuda_of(device) is None:
             return in_bytes(self.passes, self.usable_bytes)
-        return in_memory(self.passes, self.card.device)
+        return in_memory(self.passes, device)
 
     @property
     def is_replayed(self) -> bool:
@@ -227,7 +260,7 @@ class Trial:
     def underivable(self) -> Message | None:
         """Why it cannot be derived; None if it can. Its time is worked out here, and kept."""
         try:
-            _ = self.step_ms, self.least_bytes
+            _ = self.work, self.least_bytes
         except UsageError as error:
             return error.message
         return None

@@ -1,4 +1,4 @@
-"""The Pareto front of choices on a card: no other is as fast and takes as little memory.
+"""The Pareto front of choices on a card: no other is as fast and takes as little memory. Without a device, work is compared.
 
 The allocator is not replayed for every choice. What it reserves is at least what is live, so two bounds are proven: a choice
 whose live bytes exceed the memory does not fit, and one whose live bytes exceed what a choice that is as fast reserves is not
@@ -17,7 +17,7 @@ def front_of(trials: Sequence[Trial], done: Callable[[], object]) -> list[Trial]
     """The choices on the front, from the fastest on; `done` is called after each choice."""
     limit = trials[0].usable_bytes + 1 if trials else 0  # what a choice on the front takes less than
     fitting: list[Trial] = []
-    for _, equals in groupby(sorted(trials, key=_by_time), key=lambda trial: trial.step_ms):
+    for _, equals in groupby(sorted(trials, key=_by_work), key=lambda trial: trial.work):
         for trial in _by_live(list(equals), limit):
             if trial.may_take(limit) and trial.used.fits:
                 fitting.append(trial)
@@ -38,7 +38,7 @@ def _by_live(equals: list[Trial], limit: int) -> list[Trial]:
 def without_beaten(fitting: Sequence[Trial]) -> list[Trial]:
     """Those that no other beats; of several that are equal, the first."""
     front: list[Trial] = []
-    for trial in sorted(fitting, key=lambda each: (each.step_ms, each.taken_bytes)):
+    for trial in sorted(fitting, key=lambda each: (each.work, each.taken_bytes)):
         if not front or trial.taken_bytes < front[-1].taken_bytes:
             front.append(trial)
     return front
@@ -47,7 +47,7 @@ def without_beaten(fitting: Sequence[Trial]) -> list[Trial]:
 def nearest_of(trials: Sequence[Trial]) -> Trial | None:
     """The choice that lacks the least memory, where none fits; None if no kernel of any can be launched."""
     nearest: Trial | None = None
-    for trial in sorted(trials, key=lambda each: (each.least_bytes, each.step_ms)):
+    for trial in sorted(trials, key=lambda each: (each.least_bytes, each.work)):
         if nearest is not None and not trial.may_take(nearest.taken_bytes):
             continue
         if not trial.used.refused and (nearest is None or trial.taken_bytes < nearest.taken_bytes):
@@ -55,5 +55,5 @@ def nearest_of(trials: Sequence[Trial]) -> Trial | None:
     return nearest
 
 
-def _by_time(trial: Trial) -> tuple[float, int]:
-    return trial.step_ms, trial.least_bytes
+def _by_work(trial: Trial) -> tuple[tuple[float, ...], int]:
+    return trial.work, trial.least_bytes

@@ -26,6 +26,7 @@ class Goal:
         reference: the file or preset of the config, for commands.
         overrides: what replaces its keys, each "window_size=8".
         sizes: whether the largest image and batch on cards of several sizes are found too.
+        memory: the bytes that a rank may take; of a card with less, its own memory counts. None: what the cards have.
     """
 
     gpus: int
@@ -36,6 +37,7 @@ class Goal:
     reference: str = ""
     overrides: tuple[str, ...] = ()
     sizes: bool = False
+    memory: int | None = None
 
 
 def check(config: EncoderConfig, devices: Sequence[Device], goal: Goal) -> None:
@@ -46,13 +48,15 @@ def check(config: EncoderConfig, devices: Sequence[Device], goal: Goal) -> None:
     """
     _check_numbers(goal)
     _check_given(config, goal)
+    if not devices and goal.memory is None:
+        raise UsageError("missing-option", "a plan needs cards, or the memory of one: --device or --memory")
     names = [device.name for device in devices]
     for name in names:
         if names.count(name) > 1:
             raise UsageError("duplicate-device", f"--devices {','.join(names)}: {name} is there twice")
     for name in goal.prices:
         if name not in names:
-            hint = did_you_mean(name, names) or f"; compared are {', '.join(names)}"
+            hint = did_you_mean(name, names) or f"; compared are {', '.join(names) or 'none: give --device'}"
             raise UsageError(
                 "price-without-card", f"--price {name}: is the price of a card that is not compared{hint}"
             )
@@ -64,6 +68,8 @@ def _check_numbers(goal: Goal) -> None:
         raise UsageError("out-of-range", f"--gpus {gpus}: must be 1 to {MOST_GPUS:,}")
     if not 1 <= batch <= MAX_BATCH * gpus:
         raise UsageError("out-of-range", f"--global-batch {batch}: must be 1 to {MAX_BATCH * gpus:,}")
+    if goal.memory is not None and goal.memory < 1:
+        raise UsageError("out-of-range", f"--memory {goal.memory}: must be at least 1 byte")
     if batch % gpus:
         below = batch // gpus * gpus
         nearest = f"{below} or {below + gpus}" if below else f"{gpus}"

@@ -38,6 +38,18 @@ class Parts:
         return self.passes.rounds * sum(time.ms for time in times)
 
     @cached_property
+    def flops(self) -> int:
+        """The FLOPs of all forwards and backwards of a step."""
+        flops = [sum(each.flops for each in recordings) for recordings in self.passes.recordings]
+        if self.others is not None:
+            pairs = zip(self._segments, flops, self.others.recordings, strict=True)
+            flops = [
+                sum(each.flops for each in two) if segment.name in self.named else one
+                for segment, one, two in pairs
+            ]
+        return int(self.passes.rounds * sum(flops))
+
+    @cached_property
     def section_ms(self) -> dict[Section, float]:
         """The time of the forward and backward of each in one round."""
         if self.others is None:

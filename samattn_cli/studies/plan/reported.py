@@ -17,9 +17,10 @@ def choice_of(trial: Trial, goal: Goal, *, is_front: bool) -> PlanChoice:
     """A choice with what was worked out for it."""
     setting, run = trial.setting, trial.config.run
     used = trial.used if trial.is_replayed else None
-    cost = _cost(goal.prices.get(trial.card.device.name), goal.gpus, trial.step_ms)
+    device, step_ms = trial.card.device, trial.step_ms
+    cost = None if device is None else _cost(goal.prices.get(device.name), goal.gpus, step_ms)
     return PlanChoice(
-        device=trial.card.device.name,
+        device="" if device is None else device.name,
         strategy=setting.strategy,
         precision=setting.precision,
         checkpointing=setting.checkpointing,
@@ -36,11 +37,13 @@ def choice_of(trial: Trial, goal: Goal, *, is_front: bool) -> PlanChoice:
         memory={} if used is None or used.kinds is None else asdict(used.kinds),
         peak_at=_peak_at(trial),
         refused=used.refused if used else "",
-        step_ms=trial.step_ms,
+        recomputed_flops=trial.recomputed_flops,
+        sent_bytes=trial.sent_bytes,
+        step_ms=step_ms,
         compute_ms=trial.compute_ms,
         recompute_ms=trial.recompute_ms,
         communication_ms=trial.communication_ms,
-        images_per_s=goal.global_batch / trial.step_ms * MS_PER_SECOND,
+        images_per_s=None if step_ms is None else goal.global_batch / step_ms * MS_PER_SECOND,
         cost_per_step=cost,
         cost_per_1000_images=None if cost is None else cost / goal.global_batch * THOUSAND,
         is_front=is_front,
@@ -54,6 +57,6 @@ def _peak_at(trial: Trial) -> str:
     return "" if trial.known_bytes is None else trial.passes.step.peak_at
 
 
-def _cost(price: float | None, gpus: int, step_ms: float) -> float | None:
+def _cost(price: float | None, gpus: int, step_ms: float | None) -> float | None:
     """What a step costs on so many GPUs, of which each hour has a price."""
-    return None if price is None else price * gpus * step_ms / MS_PER_HOUR
+    return None if price is None or step_ms is None else price * gpus * step_ms / MS_PER_HOUR
