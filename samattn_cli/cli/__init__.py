@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED
+from .help import kept_help
 
 
 def run() -> None:
@@ -19,9 +20,7 @@ def run() -> None:
     """
     gc.set_threshold(100_000)
     try:
-        from .app import app
-
-        app(prog_name="samattn")
+        _run(sys.argv[1:])
         code = 0
     except KeyboardInterrupt:  # before Typer could handle it
         code = EXIT_INTERRUPTED
@@ -36,6 +35,19 @@ def run() -> None:
         with suppress(OSError, AttributeError, ValueError):  # the stream is closed or None
             stream.flush()
     os._exit(code)
+
+
+def _run(words: list[str]) -> None:
+    """Print the help that is kept, or let Typer run the command."""
+    page = kept_help(words)
+    if page is not None:
+        with suppress(OSError):
+            sys.stdout.write(page)
+            sys.stdout.flush()
+            return
+    from .app import app
+
+    app(prog_name="samattn")
 
 
 def _own_code(error: BaseException, default: int) -> int:
