@@ -46,9 +46,12 @@ def _width() -> int:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit():
         return int(columns)
-    for stream in (0, 1, 2):
-        try:
-            return os.get_terminal_size(stream).columns or WIDTH
-        except OSError:
-            continue
-    return WIDTH
+    return next(filter(None, map(_width_of, (0, 1, 2))), WIDTH)
+
+
+def _width_of(stream: int) -> int:
+    """The width of a standard stream that is a terminal; 0 if it is not."""
+    try:
+        return os.get_terminal_size(stream).columns
+    except OSError:
+        return 0
