@@ -85,7 +85,7 @@ def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> No
 
 def test_json_round_trips_into_the_report_and_its_config_is_a_config(tmp_path: Path) -> None:
     result = samattn("analyze", "custom_encoder", "--no-verify", "--format", "json")
-    report = analyze(load_config("custom_encoder"), verify=False)
+    report = analyze(load_config("custom_encoder"), verify=False, sizes=True)
     assert from_json(result.stdout) == report
     config = tmp_path / "custom_encoder.yaml"
     config.write_text(json.dumps(json.loads(result.stdout)["config"]), "utf-8")

@@ -134,7 +134,7 @@ HINTS = {
     ("analyze", "sam_vit_b", "--embed-dim", "1000"): ("[unknown-option]", ": --embed-dim; write --set embed_dim=1000"),
     ("fit", "sam_vit_b", "--tf32"): ("[unknown-option]", ": --tf32; write --set run.tf32=VALUE"),
     ("analyze", "sam_vit_b", "--dvice", "h100"): ("[unknown-option]", ": --dvice; did you mean '--device'?"),
-    ("configs", "--show", "sam"): ("[ambiguous-name]", "--show sam: 17 presets ", ", ".join(SAMS[:5])),
+    ("configs", "--show", "sam"): ("[ambiguous-name]", "--show sam: 18 presets ", ", ".join(SAMS[:5])),
     ("configs", "swin_"): ("[ambiguous-name]", "swin_: 12 presets ", ": swin_b,"),
     ("devices", "a100"): ("[ambiguous-name]", "a100: 2 devices ", ": a100_40, a100_80"),
     ("devices", "--show", "quantum"): ("[unknown-name]", "--show quantum: ", ", ".join(devices())),
