@@ -51,10 +51,11 @@ class Tokens(InFront):
         """Of tokens in front, then of patches, resized as DINO does for another grid: (1, placed + height * width, C)."""
         if (height, width) == self.grid:
             return self.pos_embed
+        tokens = self.pos_embed[:, : self.placed]
         patches = self.pos_embed[:, self.placed :].reshape(1, *self.grid, -1).permute(0, 3, 1, 2)
         patches = F.interpolate(patches, size=(height, width), mode="bicubic").permute(0, 2, 3, 1)
         resized = patches.view(1, height * width, -1)
-        return torch.cat((self.pos_embed[:, : self.placed], resized), dim=1) if self.placed else resized
+        return torch.cat((tokens, resized), dim=1) if self.placed else resized
 
 
 class ClassToken(Tokens):

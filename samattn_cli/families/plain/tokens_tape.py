@@ -76,11 +76,12 @@ def resized_positions(tape: Tape, made_for: Shape, size: Shape, C: Dim, placed: 
     """The vectors of tokens in front, and those of patches (h, w) resized to (H, W): (1, placed + HW, C)."""
     (h, w), (H, W) = made_for, size
     weight = tape.used_weight("pos_embed", 1, placed + h * w, C)
+    of_tokens = weight.slice(1, 0, placed) if placed else None
     of_patches = weight.slice(1, placed).view(1, h, w, C).permute(0, 3, 1, 2)
     resized = tape.interpolate("resize", of_patches, (H, W), "bicubic").permute(0, 2, 3, 1)
-    if not placed:
+    if of_tokens is None:
         return resized.view(1, H * W, C)
-    out = tape.cat("cat_positions", (weight.slice(1, 0, placed), resized.view(1, H * W, C)), dim=1)
+    out = tape.cat("cat_positions", (of_tokens, resized.view(1, H * W, C)), dim=1)
     tape.free(resized)
     return out
 

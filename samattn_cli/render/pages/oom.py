@@ -24,7 +24,7 @@ SAID = (
     ("capacity", "in all"),
 )
 HOW_LIVE = (
-    "Live: what the encoder alone has allocated before. Beside: what the message has in addition. Replay ends: a replay in the "
+    "Live: what the encoder alone has allocated before. Other: what the message has in addition. Replay ends: a replay in the "
     "memory of the message runs out here. Not first: an earlier operation needs more, and would have run out before."
 )
 LIKELIEST = "Operations that ask for it, the likeliest first"
@@ -71,7 +71,7 @@ def _candidates(report: Oom) -> Table:
         "layers",
         "when",
         "live",
-        "next to",
+        "other",
         "",
     ]
     rows = tuple(
