@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,6 +33,8 @@ from .run_options import LaidOver, with_run_options
 
 if TYPE_CHECKING:
     from ..reports.analysis import Analysis
+
+Chart = Literal["layers", "memory"]
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
 
@@ -77,6 +79,13 @@ def analyze(
             help="Show the operations of a layer: 7, blocks.7, patch_embed, neck; may repeat.",
         ),
     ] = None,
+    chart: Annotated[
+        Chart,
+        typer.Option(
+            help="What a picture (-o FILE.svg, .png, .html) shows: layers: the cost of each; memory: what is live over the "
+            "pass, by kind, allocation by allocation."
+        ),
+    ] = "layers",
     format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
@@ -94,6 +103,8 @@ def analyze(
       samattn analyze sam_vit_h --image-size 2048 --device rtx_4090 --attention fused --dtype bfloat16
 
       samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
+
+      samattn analyze sam_vit_b --device rtx_4090 --chart memory -o memory.svg
     """
     from ..studies.analyze import analyze as analyze_config
     from ..studies.verify import how_to_install
@@ -105,12 +116,20 @@ def analyze(
     where = device_of(device)
     room = memory_of(memory, device)
     to_terminal = not formats and chosen(format_) in {None, "terminal"}
-    report = analyze_config(encoder, device=where, memory=room, verify=False, sizes=full or not to_terminal)
+    report = analyze_config(
+        encoder,
+        device=where,
+        memory=room,
+        verify=False,
+        sizes=full or not to_terminal,
+        timeline=chart == "memory",
+    )
     say_ignored([encoder.run], where)
     options = replace(
         terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ())),
         brief=brief,
         full=full,
+        chart=chart,
         command=words,
         verify=_to_verify(config, is_changed=bool(laid_over)) if verify is False else "",
     )

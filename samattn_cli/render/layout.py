@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class Layout(NamedTuple):
         rows: flat dictionaries, all with the same keys, for CSV and Parquet.
         chart: a Vega-Lite spec, for SVG, PNG and HTML; None if the kind has no chart.
         markdown: its Markdown, if that is not made from the page.
+        charts: other charts by name, which `--chart` chooses.
         columns: the rows as NumPy arrays by name, from which CSV and Parquet are written some rows at a time.
     """
 
@@ -26,3 +28,4 @@ class Layout(NamedTuple):
     chart: Callable[[Any], dict[str, Any]] | None = None
     markdown: Callable[[Any], str] | None = None
     columns: Callable[[Any], Mapping[str, Any]] | None = None
+    charts: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType({})

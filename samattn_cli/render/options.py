@@ -40,6 +40,7 @@ class Options:
         full: whether to show every column and section, and counts in all their digits.
         command: the words of the command that made the report, without "samattn"; () if none did.
         verify: how to cross-check it, if it was not asked for.
+        chart: the name of the chart that pictures show; "" for the first of the report's kind.
         checkout: the repository of the files that are named, for formats whose readers look for them from its root.
     """
 
@@ -52,6 +53,7 @@ class Options:
     full: bool = False
     command: tuple[str, ...] = ()
     verify: str = ""
+    chart: str = ""
     checkout: Checkout | None = None
 
     @property

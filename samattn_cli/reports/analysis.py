@@ -12,6 +12,7 @@ from ..records import dataclass
 from ..verdicts import CrossCheck
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .memory_timeline import MemoryTimeline
 from .other_sizes import OtherSizes
 
 Bound = Literal["compute", "memory", "launch"]
@@ -376,7 +377,7 @@ class Finding:
 class Analysis:
     """The answer of `samattn analyze`.
 
-    `memory` is for an amount of memory that was asked for. `other_sizes` is None where it was not asked for. `fix` is the change, or else the pair of changes, that makes a
+    `memory` is for an amount of memory that was asked for. `other_sizes` and `timeline` are None where they were not asked for. `fix` is the change, or else the pair of changes, that makes a
     run fit that does not fit the device or the memory; None if it fits, and if no such change was found.
     """
 
@@ -398,6 +399,7 @@ class Analysis:
     memory: MemoryReport | None = None
     fix: Change | None = None
     other_sizes: OtherSizes | None = None
+    timeline: MemoryTimeline | None = None
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

@@ -19,6 +19,7 @@ from ..reports.analysis import (
     Totals,
     TrainingReport,
 )
+from ..reports.memory_timeline import MemoryTimeline
 from ..tape.other_sizes import other_sizes
 from ..verdicts import CrossCheck
 from .against_published import published
@@ -47,6 +48,7 @@ def analyze(
     memory: int | None = None,
     verify: bool = True,
     sizes: bool = False,
+    timeline: bool = False,
 ) -> Analysis:
     """Analyze one encoder.
 
@@ -56,6 +58,7 @@ def analyze(
         memory: the bytes that a run may take, for whether it fits; of a device, its own memory counts.
         verify: also cross-check the figures against the real stack (needs the extra "torch").
         sizes: also say which other image sizes the weights take.
+        timeline: also say what is live over the pass, allocation by allocation.
 
     Returns:
         Parameters, MACs, FLOPs, memory and time by layer and in total, compared with the all-global and the all-windowed
@@ -107,6 +110,7 @@ def analyze(
         memory=within,
         fix=fix,
         other_sizes=other_sizes(config) if sizes else None,
+        timeline=_timeline(passes) if timeline else None,
     )
 
 
@@ -115,6 +119,12 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
     if config.implementation == REFERENCE:
         return None
     return Passes(replace(config, implementation=REFERENCE)).figures
+
+
+def _timeline(passes: Passes) -> MemoryTimeline:
+    from .memory_timeline import memory_timeline
+
+    return memory_timeline(passes)
 
 
 def _spreading(passes: Passes) -> Iterator[Finding]:

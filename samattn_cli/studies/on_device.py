@@ -38,12 +38,14 @@ class InMemory:
             for a device that is not a CUDA device.
         stopped_at: the part and phase in which memory runs out, or the operation that cannot be launched; "" if it fits.
         refused: why an operation cannot be launched; "" if all can.
+        capacity: the memory in which `usage` was replayed; None: unlimited.
     """
 
     fits: bool
     usage: Usage | None = None
     stopped_at: str = ""
     refused: str = ""
+    capacity: int | None = None
 
     @property
     def allocated_bytes(self) -> int | None:
@@ -117,7 +119,8 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
     from ..tape.allocator import OutOfMemoryError
 
     try:
-        return InMemory(True, replayed(passes, cuda, device.usable_bytes))
+        used_there = replayed(passes, cuda, device.usable_bytes)
+        return InMemory(True, used_there, capacity=device.usable_bytes)
     except OutOfMemoryError as error:
         return InMemory(False, used or replayed(passes, cuda), error.at)
 

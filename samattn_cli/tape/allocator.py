@@ -290,12 +290,17 @@ class Allocator:
         self.reserved += wanted
         self.peak_reserved = max(self.peak_reserved, self.reserved)
         address = next(self._segments) << SEGMENT_BITS
+        self.note("segment_alloc", address, wanted, pool)
         return Block(wanted, address, pool=pool, before=None, after=None)
+
+    def note(self, action: str, address: int, nbytes: int, pool: int) -> None:
+        """Memory is taken from the device or given back, by an action's name in torch's memory snapshots; nothing is kept."""
 
     def _has_room(self, wanted: int) -> bool:
         return self.capacity is None or self.reserved + wanted <= self.capacity
 
     def _give_back(self, block: Block) -> None:
+        self.note("segment_free", block.address, block.nbytes, block.pool)
         self._take(block)
         self.reserved -= block.nbytes
 

@@ -120,6 +120,7 @@ class ExpandableAllocator(Allocator):
         mapped = -(-size // page) * page
         if not self._has_room(mapped):
             return False
+        self.note("segment_map", block.address, mapped, block.pool)
         self._unmapped[block.pool].remove(block)
         if mapped < block.nbytes:
             self._add_unmapped(self._cut(block, mapped))
@@ -143,6 +144,7 @@ class ExpandableAllocator(Allocator):
             self._put(block)
             block = rest
         self.reserved -= end - first
+        self.note("segment_unmap", block.address, end - first, block.pool)
         for other in (block.before, block.after):
             if other is not None and self._is_unmapped(other):
                 self._unmapped[block.pool].remove(other)

@@ -61,12 +61,15 @@ class Cuda:
 
     Attributes:
         has_cudnn_attention: whether torch may run cuDNN's attention kernel on it.
+        takes_inside: whether operators allocate internally at all. If not, only tensors are counted, and what attention's
+            backward takes for itself, as in `peak_bytes` and `training_bytes`.
     """
 
     compute_capability: float = 8.0
     multiprocessors: int = 108
     threads_per_multiprocessor: int = 2048
     has_cudnn_attention: bool = True
+    takes_inside: bool = True
 
     @property
     def target(self) -> Target:
@@ -76,6 +79,8 @@ class Cuda:
     @property
     def workspace_bytes(self) -> int:
         """Bytes of the workspace of one cuBLAS handle."""
+        if not self.takes_inside:
+            return 0
         return WORKSPACE_BYTES_HOPPER if self.compute_capability >= HOPPER else WORKSPACE_BYTES
 
     @property
@@ -92,6 +97,8 @@ are allocated last."""
 
 def steps(op: Op, cuda: Cuda) -> Steps:
     """What an operation allocates."""
+    if not cuda.takes_inside:
+        return _after(op, op.workspace_bytes) if op.kind == "sdpa" and op.workspace_bytes else ()
     rule = RULES.get(op.kind)
     if rule is not None:
         return rule(op, cuda)

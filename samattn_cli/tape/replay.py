@@ -311,7 +311,7 @@ class Player:
                 self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
             elif nbytes == FREE_LAST:
                 free(self.left.pop(key))
-            elif thread not in self.threads:
+            elif thread not in self.threads and self.cuda.workspace_bytes:
                 self.threads.add(thread)
                 self.history.workspaces.append(len(self.allocator.events))
                 allocate(self.cuda.workspace_bytes, WORKSPACES)

@@ -219,7 +219,7 @@ class Sharded:
             return None
         self.gathered[name] = [self._allocate(nbytes, GATHERED) for nbytes in group.gathered_bytes]
         ranks = self.sharding.kept_over if name in self.kept else self.sharding.gpus
-        self._free(self._allocate(group.copy_out_table_bytes(ranks, self.cuda), WORKSPACES))
+        self._table(group.copy_out_table_bytes(ranks, self.cuda))
         self._free(*self.kept.pop(name, []))
         return buffer
 
@@ -245,7 +245,7 @@ class Sharded:
     def _reduce(self, name: str, group: Group, gradients: Blocks) -> None:
         sharding = self.sharding
         self.reduced = self._allocate(group.reduced_bytes, COMMUNICATION)
-        self._free(self._allocate(group.copy_in_table_bytes, WORKSPACES))
+        self._table(group.copy_in_table_bytes)
         is_alone = sharding.gpus == 1  # then torch holds no gradient a little longer
         last, others = _split(gradients, 0 if is_alone else group.last_gradient_bytes)
         self._free(*others)
@@ -265,6 +265,11 @@ class Sharded:
         self._free(last)
 
     # -- the allocator -----------------------------------------------------------------------------------------------
+
+    def _table(self, nbytes: int) -> None:
+        """The table of a copy, which its operator takes inside."""
+        if self.cuda.takes_inside:
+            self._free(self._allocate(nbytes, WORKSPACES))
 
     def _allocate(self, nbytes: int, kind: int, stream: int = DEFAULT) -> Block | None:
         return self.allocator.allocate(nbytes, kind, stream)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import count
+from typing import Any, NamedTuple
 
 from ..encoder.model import Section
 from ..records import dataclass
@@ -161,12 +162,15 @@ class _Watched(Allocator):
 
 
 class _Noting:
-    """What a player adds: the sections by the events with which they begin; and weights as ``model.to(device)`` places them.
+    """What a player adds: the sections by the events with which they begin.
 
-    Most scripts move the encoder. `samattn measure`, which `replay.py` is compared with, builds it on the device.
+    Attributes:
+        is_moved: whether weights lie as ``model.to(device)`` places them, as in most scripts. `samattn measure`, which
+            `replay.py` is compared with, builds the encoder on the device.
     """
 
     memory: type[Allocator] = _Watched
+    is_moved = True
     allocator: Allocator
     passed: ForwardPass
 
@@ -176,8 +180,10 @@ class _Noting:
         super().__init__(*arguments)
 
     def _resident(self) -> dict[str, tuple[int, int]]:
-        """The bytes and the kind of each weight and buffer, in the order in which they are moved."""
+        """The bytes and the kind of each weight and buffer, in the order in which they are made or moved."""
         sizes: dict[str, tuple[int, int]] = super()._resident()  # type: ignore[misc]
+        if not self.is_moved:
+            return sizes
         order = in_module_order(sizes, registered_in(self.passed.segments), moved=True)
         return {name: sizes[name] for name in order}
 
@@ -229,25 +235,50 @@ def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None =
 
     Two steps, or under DDP three.
     """
-    player: _Forwards | _Steps | _ShardedSteps
-    failed = False
-    if isinstance(run, ShardedStep):
-        player = _ShardedSteps(run, cuda, capacity)
-    elif isinstance(run, TrainingStep):
-        player = _Steps(run, cuda, capacity)
-    else:
-        player = _Forwards(run, cuda, capacity)
+    played = play(run, cuda, capacity)
+    assert isinstance(played.memory, _Watched)  # noqa: S101 - for the type checker
+    return Timeline(played.memory.notes, played.ran_out, played.marks, played.history)
+
+
+class Played(NamedTuple):
+    """A run that was played: its allocator, whether memory ran out, and where its sections begin."""
+
+    memory: Allocator
+    ran_out: bool
+    marks: list[tuple[int, int, Section]]
+    history: History
+
+
+def play(
+    run: ForwardPass | TrainingStep,
+    cuda: Cuda,
+    capacity: int | None = None,
+    memory: type[Allocator] = _Watched,
+    *,
+    is_moved: bool = True,
+) -> Played:
+    """Play two inference forwards, or two training steps (under DDP three), with an allocator of a kind that keeps notes.
+
+    `is_moved` is whether the encoder is moved to the device; otherwise it is built there.
+    """
+    kind = (
+        _ShardedSteps
+        if isinstance(run, ShardedStep)
+        else _Steps
+        if isinstance(run, TrainingStep)
+        else _Forwards
+    )
+    player: Any = type("", (kind,), {"memory": memory, "is_moved": is_moved})(run, cuda, capacity)
+    ran_out = False
     try:
         player.build()
-        if not isinstance(player, _Forwards):
+        if kind is _Forwards:
+            for _ in range(FORWARDS):
+                player.forward()
+        else:
             player.step(first=True)
             for _ in range(LATER_OF_DDP if run.config.run.is_ddp else 1):
                 player.step(first=False)
-        else:
-            for _ in range(FORWARDS):
-                player.forward()
     except NoRoomError:
-        failed = True
-    allocator = player.allocator
-    assert isinstance(allocator, _Watched)  # noqa: S101 - for the type checker: `memory` names its kind
-    return Timeline(allocator.notes, failed, player.marks, player.history)
+        ran_out = True
+    return Played(player.allocator, ran_out, player.marks, player.history)

@@ -226,10 +226,17 @@ def test_keys_and_words_of_a_config_are_documented(header):
         assert f"{table}\n" in text_of(CONFIG)
 
 
-def test_the_picture_is_what_the_command_draws(tmp_path):
-    result = samattn("analyze", "sam_vit_h", "--no-verify", "-o", "sam_vit_h.svg", cwd=tmp_path)
+PICTURES = {
+    "sam_vit_h.svg": ("sam_vit_h",),
+    "memory.svg": ("sam_vit_b", "--mode", "training", "--chart", "memory"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_picture_is_what_the_command_draws(name, tmp_path):
+    result = samattn("analyze", *PICTURES[name], "--no-verify", "-o", name, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    drawn, kept = tmp_path / "sam_vit_h.svg", ROOT / "examples" / "sam_vit_h.svg"
+    drawn, kept = tmp_path / name, ROOT / "examples" / name
     if UPDATE:
         kept.write_bytes(drawn.read_bytes())
     assert drawn.read_bytes() == kept.read_bytes()

@@ -86,6 +86,7 @@ def config(ink: str = INK, faint: str = FAINT, grid: str = GRID, paper: str = PA
             "layout": {"bottom": {"anchor": "start", "direction": "vertical", "margin": 14}},
         },
         "text": {"color": ink, "fontSize": 12},
+        "rule": {"color": ink},
         "concat": {"spacing": 32},
     }
 

@@ -11,23 +11,24 @@ from ..charts.theme import Spec
 from ..options import Options
 
 
-def to_svg(report: Any, options: Options) -> str:  # noqa: ARG001 - a picture always has everything
+def to_svg(report: Any, options: Options) -> str:
     """It scales; its text is text."""
-    return convert.to_svg(_chart(report))
+    return convert.to_svg(_chart(report, options))
 
 
-def to_png(report: Any, options: Options) -> bytes:  # noqa: ARG001 - likewise
+def to_png(report: Any, options: Options) -> bytes:
     """For slides, and where SVG is not shown."""
-    return convert.to_png(_chart(report))
+    return convert.to_png(_chart(report, options))
 
 
-def to_html(report: Any, options: Options) -> str:  # noqa: ARG001 - likewise
+def to_html(report: Any, options: Options) -> str:
     """With figures in tooltips, a legend to pick lines by, and zoom."""
-    return to_page(_chart(report))
+    return to_page(_chart(report, options))
 
 
-def _chart(report: Any) -> Spec:
-    chart = layout_of(report).chart
+def _chart(report: Any, options: Options) -> Spec:
+    layout = layout_of(report)
+    chart = layout.charts.get(options.chart, layout.chart)
     if chart is None:
         raise TypeError(f"a report of kind {report.kind!r} has no chart")
     return chart(report)

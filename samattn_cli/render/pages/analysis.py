@@ -375,4 +375,10 @@ def _cost(figure: Figure, report: Analysis) -> Cost:
     return Cost(f"{figure.word_in([report.config.run.mode])}{on}", unit_of(figure))
 
 
-LAYOUT = Layout(page, rows, chart)
+def _memory(report: Analysis) -> dict[str, Any]:
+    from .memory_chart import chart as drawn
+
+    return drawn(report)
+
+
+LAYOUT = Layout(page, rows, chart, charts={"memory": _memory})
