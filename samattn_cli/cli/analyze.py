@@ -166,7 +166,7 @@ def _finish(
     """Print the report after its start, and write its files, even if standard output is closed."""
     try:
         if shown:
-            emit(render(report, shown, options).removeprefix(start), shown)
+            emit(render(report, shown, options).removeprefix(start), shown, begun=start)
     finally:
         write(report, formats, options)
 

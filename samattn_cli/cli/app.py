@@ -18,6 +18,7 @@ from ..errors import Message, did_you_mean, with_code
 from ..render.shield import printed
 from ..shell import command
 from ..spelling import known_as
+from . import paging
 from .command import Command, UsageError, coded
 
 COMMANDS = {
@@ -164,7 +165,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 1 a check failed, 2 bad input or a check could not run, 130 interrupted. "
-    "The environment variable COLUMNS sets the width of reports.",
+    "The environment variable COLUMNS sets the width of reports. In a terminal, a report that is longer than the screen "
+    "is shown in SAMATTN_PAGER, PAGER or less.",
 )
 
 
@@ -177,10 +179,18 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _no_pager(given: bool) -> None:
+    paging.wanted.set(not given)
+
+
 @app.callback()
 def main(
     version: Annotated[
         bool, typer.Option(VERSION, callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    no_pager: Annotated[
+        bool,
+        typer.Option(paging.OPTION, callback=_no_pager, help="Do not show a long report in a pager."),
     ] = False,
 ) -> None:
     """See what each layer of a vision encoder costs, and how much windowed attention really saves.

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import Message
+from . import paging
 from .family_option import NAME, WITHOUT, add_families, complete_with, family_option
 
 SAME_OPTIONS = (
@@ -104,6 +105,7 @@ class Command(TyperCommand):
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
+        self.params.append(paging.no_pager_option())
         if name not in WITHOUT:
             self.params.append(family_option())
 
@@ -145,5 +147,7 @@ class Command(TyperCommand):
         """Run the command, with the families that are named."""
         from .output import guarded
 
+        if ctx.params.pop(paging.NAME, False):
+            paging.wanted.set(False)
         guarded(add_families)(ctx.params.pop(NAME, None) or ())
         return super().invoke(ctx)

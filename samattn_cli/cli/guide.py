@@ -34,7 +34,7 @@ def guide(
 
       samattn guide memory
 
-      samattn guide check | less
+      samattn guide check
     """
     if topic is None:
         emit(_listed(), "terminal")

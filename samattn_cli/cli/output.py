@@ -31,6 +31,7 @@ from ..render.options import Options
 from ..render.shield import printed, visible
 from ..studies.progress import Tell, silent
 from .files import Content, is_written_into, replace_file, staged_file, write_into
+from .paging import erase, is_paged, show_in_pager
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPECIAL = "→·⌈█✓✗"  # characters that reports use and not every encoding has
@@ -120,22 +121,27 @@ def say(message: str, style: str = "") -> None:
         drop(sys.stderr)
 
 
-def emit(text: str, format_name: str = "text") -> None:
+def emit(text: str, format_name: str = "text", *, begun: str = "") -> None:
     """Print text on standard output and flush it; in ASCII if the stream's encoding lacks a character.
+
+    If it is longer than the terminal, it is shown in a pager: see `paging`.
 
     Args:
         text: a report, or a part of one.
         format_name: the format of the text, by which control characters are escaped: see `printed`.
+        begun: the part before it, which is on the screen; a pager shows it too.
 
     Raises:
         OutputError: if it cannot be written.
     """
     if sys.stdout is None:
         raise OutputError("output-closed", "standard output is closed")
-    text = printed(text, format_name, os.environ)
-    if not _can_write(text):
-        encoding = sys.stdout.encoding
-        text = text.translate(ASCII).encode(encoding, "replace").decode(encoding)
+    begun, text = (_writable(printed(part, format_name, os.environ)) for part in (begun, text))
+    if is_paged(begun + text):
+        erase(begun)
+        if show_in_pager(begun + text):
+            return
+        text = begun + text
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -147,6 +153,14 @@ def emit(text: str, format_name: str = "text") -> None:
     except OSError as error:
         drop(sys.stdout)
         raise _unwritable(error) from None
+
+
+def _writable(text: str) -> str:
+    """A text in the characters that standard output has."""
+    if _can_write(text):
+        return text
+    encoding = sys.stdout.encoding
+    return text.translate(ASCII).encode(encoding, "replace").decode(encoding)
 
 
 def _unwritable(error: OSError) -> OutputError:
