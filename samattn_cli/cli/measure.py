@@ -168,10 +168,17 @@ def measure(
         say(f"{format_things(len(cases), 'case')} on {on(cluster) if cluster else fingerprint}{done}")
         for note in compile_notes(compiled):
             say(note)
-        run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats, compiled=compiled)
         if cluster:
             measured = stack.enter_context(measured_together(cluster, left))
         else:
+            run = partial(
+                measure_case,
+                device=device,
+                snapshot=snapshot,
+                repeats=repeats,
+                compiled=compiled,
+                made_by=fingerprint,
+            )
             measured = measured_in_turn(left, run)
         finished = _run(recording, fingerprint, measured, len(left), output, kept, fresh=fresh)
     for path in (output, snapshot):

@@ -247,7 +247,7 @@ def _measured(report: Sweep, device: str, repeats: int | None) -> Sweep:
     with _named_measure():
         fingerprint = device_fingerprint(device)
     say(f"{format_things(report.points, 'case')} on {fingerprint}")
-    run = partial(measure_case, device=device, repeats=repeats)
+    run = partial(measure_case, device=device, repeats=repeats, made_by=fingerprint)
     cases = []
     for line, _, case in measured_in_turn(encoders_at(report), run):
         say(line)

@@ -50,7 +50,7 @@ def case_name(config: EncoderConfig) -> str:
 def result(case: MeasuredCase) -> str:
     """The outcome of a case in a line."""
     if case.measured is None:
-        predicted = f"; predicted {_bytes(case.predicted_bytes)}" if case.predicted_bytes else ""
+        predicted = f"; predicted {_bytes(predicted_of(case))}" if case.predicted_bytes else ""
         reason = f": {case.message}" if case.message and case.status != "out of memory" else ""
         return f"{case.status}{predicted}{reason}"
     took = case.measured.latency
@@ -71,23 +71,46 @@ def render_recording(recording: Recording, options: Options) -> str:
         "bold",
     )
     is_dry = print_.kind == "dry"
-    headers = ("", "case", "peak", "predicted", "reserved", *(() if is_dry else ("median", "10th", "90th")))
-    note = "Peak: bytes that torch's allocator gave out at once, weights and input included"
+    has_reserved = print_.kind != "cpu"
+    headers = ("", "case", "peak", "predicted", "", *(("reserved", "predicted", "") if has_reserved else ()))
+    headers += () if is_dry else ("median", "10th", "90th")
+    note = "Peak: bytes that torch's allocator gave out at once, weights and input included. Predicted: "
+    note += "what it is predicted to take, and how far that is off" if has_reserved else "that of tensors"
     note += f". {DRY_RUN}" if is_dry else "; the median, the 10th and the 90th percentile of the latency."
     note = " ".join((note, *compile_notes(print_.compiled)))
-    rows = tuple(_case_row(number, case)[: len(headers)] for number, case in enumerate(recording.cases, 1))
+    rows = tuple(
+        _case_row(number, case, has_reserved=has_reserved)[: len(headers)]
+        for number, case in enumerate(recording.cases, 1)
+    )
     table = Table("", headers, rows, note, text_columns=(0, 1))
     return to_text([head, Text()], options) + render_tables([table], options)
 
 
-def _case_row(number: int, case: MeasuredCase) -> tuple[str, ...]:
-    name, predicted = (str(number), case_name(case.config)), _bytes(case.predicted_bytes)
-    if case.measured is None:
-        return (*name, case.status, predicted, "", "", "", "")
-    measured, latency = case.measured, case.measured.latency
+def _case_row(number: int, case: MeasuredCase, *, has_reserved: bool) -> tuple[str, ...]:
+    measured, latency = case.measured, case.measured and case.measured.latency
+    peak = case.status if measured is None else _bytes(measured.peak_allocated_bytes)
+    reserved = None if measured is None else measured.peak_reserved_bytes
     times = map(format_ms, (latency.median_ms, latency.low_ms, latency.high_ms)) if latency else ("", "", "")
-    peak, reserved = _bytes(measured.peak_allocated_bytes), _bytes(measured.peak_reserved_bytes)
-    return (*name, peak, predicted, reserved, *times)
+    in_cache = (_bytes(reserved), _bytes(case.predicted_reserved_bytes), _off(case.reserved_error))
+    return (
+        str(number),
+        case_name(case.config),
+        peak,
+        _bytes(predicted_of(case)),
+        _off(case.error),
+        *(in_cache if has_reserved else ()),
+        *times,
+    )
+
+
+def predicted_of(case: MeasuredCase) -> int | None:
+    """The prediction that is comparable with the measured peak."""
+    allocated = case.predicted_allocated_bytes
+    return case.predicted_bytes if allocated is None else allocated
+
+
+def _off(error: float | None) -> str:
+    return "" if error is None else format_change(-error)
 
 
 def render_judgement(judgement: Judgement, options: Options) -> str:

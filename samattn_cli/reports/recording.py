@@ -144,9 +144,20 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCase(Outcome):
-    """One config and its outcome; `predicted_bytes` is the peak that samattn predicted then, if it did.
+    """One config and its outcome, with what samattn predicted then; None where it did not.
 
-    `fingerprint` is that of the machine that measured it; None if it is the recording's.
+    Attributes:
+        config: the config.
+        config_hash: its hash.
+        predicted_bytes: the peak of tensors.
+        measured_at: the time.
+        fingerprint: that of the machine that measured it; None if it is the recording's.
+        predicted_allocated_bytes: of a CUDA device or a dry run, what the caching allocator hands out, as `samattn analyze
+            --device` derives it.
+        predicted_reserved_bytes: what it reserves.
+        error: by how much the prediction is above the measured peak, as a share of that: of allocated bytes, or on a CPU of
+            tensors.
+        reserved_error: the same of reserved bytes.
     """
 
     config: EncoderConfig
@@ -154,6 +165,10 @@ class MeasuredCase(Outcome):
     predicted_bytes: int | None
     measured_at: str
     fingerprint: Fingerprint | None = None
+    predicted_allocated_bytes: int | None = None
+    predicted_reserved_bytes: int | None = None
+    error: float | None = None
+    reserved_error: float | None = None
 
     @property
     def is_finished(self) -> bool:

@@ -123,7 +123,8 @@ class MemoryFitting:
 class MeasuredPoint:
     """A point on the real stack, next to what was predicted; a ratio is measured over predicted.
 
-    `peak_bytes` is without the cuBLAS workspace; the latency is the median, with its 10th and 90th percentile.
+    On a CUDA device or a dry run, `predicted_bytes` and `peak_bytes` are what the allocator hands out, with the cuBLAS workspace;
+    on a CPU they are without it. The latency is the median, with its 10th and 90th percentile.
     """
 
     point: int

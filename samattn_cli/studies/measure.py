@@ -18,6 +18,7 @@ from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome
 from .machine import available_bytes
 from .passes import Passes
+from .predicted import with_prediction
 from .torch_version import installed
 
 
@@ -68,8 +69,17 @@ def measure_case(
     snapshot: Path | None = None,
     repeats: int | None = None,
     compiled: CompileMode = "",
+    made_by: Fingerprint | None = None,
 ) -> MeasuredCase:
     """Measure one case, and note its predicted peak. There is no prediction for a compiled one.
+
+    Args:
+        config: the case.
+        device: as torch names it, or "dry:NAME".
+        snapshot: the file of a memory snapshot.
+        repeats: timed passes.
+        compiled: the mode of torch.compile.
+        made_by: the fingerprint of the device, if what its allocator takes is to be predicted too.
 
     Raises:
         UsageError: if the config asks for another torch than the one that would be measured.
@@ -78,7 +88,7 @@ def measure_case(
     predicted = Passes(config, on_cpu=device == "cpu").peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
     outcome = outcome or ask_outcome(config, device, snapshot, repeats, compiled)
-    return MeasuredCase(
+    case = MeasuredCase(
         config=config,
         config_hash=config_hash(config),
         predicted_bytes=None if compiled else predicted,
@@ -87,6 +97,7 @@ def measure_case(
         message=outcome.message,
         measured=outcome.measured,
     )
+    return case if made_by is None else with_prediction(case, made_by)
 
 
 def _refuse_other_torch(config: EncoderConfig) -> None:

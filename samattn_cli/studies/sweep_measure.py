@@ -35,15 +35,17 @@ def _point(report: Sweep, row: int, case: MeasuredCase) -> MeasuredPoint:
         return MeasuredPoint(
             point=row, status=case.status, message=case.message, predicted_bytes=case.predicted_bytes
         )
-    peak = case.measured.peak_allocated_bytes - case.measured.workspace_bytes
+    allocated, workspace = case.predicted_allocated_bytes, case.measured.workspace_bytes
+    predicted = case.predicted_bytes if allocated is None else allocated
+    peak = case.measured.peak_allocated_bytes - (workspace if allocated is None else 0)
     took = case.measured.latency
     return MeasuredPoint(
         point=row,
         status=case.status,
         message=case.message,
-        predicted_bytes=case.predicted_bytes,
+        predicted_bytes=predicted,
         peak_bytes=peak,
-        peak_ratio=peak / case.predicted_bytes,
+        peak_ratio=peak / predicted,
         predicted_ms=predicted_ms,
         latency_ms=None if took is None else took.median_ms,
         low_ms=None if took is None else took.low_ms,

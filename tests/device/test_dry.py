@@ -12,17 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from samattn_cli import Grid, load_config, load_device, sweep
+from samattn_cli import Grid, analyze, load_config, load_device, sweep
 from samattn_cli.device.dry import build
 from samattn_cli.device.dry.environment import environment
 from samattn_cli.encoder.hash import config_hash
 from samattn_cli.encoder.presets import devices
 from samattn_cli.errors import DeviceError, RecordingError
 from samattn_cli.render import render
+from samattn_cli.render.measured import render_recording
 from samattn_cli.render.options import Options
 from samattn_cli.reports.recording import Fingerprint, MeasuredCase, Measurement, Recording, from_json
 from samattn_cli.studies.calibrate import calibrate_device
 from samattn_cli.studies.judge import judge
+from samattn_cli.studies.predicted import with_prediction
 from samattn_cli.studies.sweep_measure import encoders_at, with_measured
 from tests.support.running import samattn
 
@@ -202,6 +204,7 @@ def test_a_dry_run(tmp_path) -> None:
         "7.5",
         True,
     )
+    assert {(case.error, case.reserved_error) for case in recording.cases} == {(0.0, 0.0)}
     inference, training = (case.measured for case in recording.cases)
     assert inference.latency is None
     assert {layer.latency for layer in training.layers} == {None}
@@ -240,6 +243,36 @@ def test_predictions_are_compared_with_a_dry_run(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     (case,) = json.loads((tmp_path / "v.json").read_text("utf-8"))["cases"]
     assert (case["kind"], case["whole"]["error"]) == ("dry", 0.0)
+
+
+def test_a_measured_case_is_next_to_what_its_allocator_is_predicted_to_take() -> None:
+    """Of SAM ViT-B with FSDP2 on 8 GPUs, whose tensors take 1.38 GiB: as `analyze --device a100_80` says."""
+    keys = ["image_size=512", "run.mode=training", "run.parallel=fsdp2", "run.gpus=8"]
+    config, device = load_config("sam_vit_b", keys), load_device("a100_80")
+    totals = analyze(config, device=device, verify=False).totals
+    assert [round(each / 2**20, 1) for each in (totals.allocated_bytes, totals.reserved_bytes)] == [
+        1513.5,
+        1712.0,
+    ]
+    measured = Measurement(0, totals.allocated_bytes * 2, totals.reserved_bytes, 0, 1, (), None, ())
+    case = MeasuredCase(
+        config=config,
+        config_hash=config_hash(config),
+        predicted_bytes=totals.training_bytes,
+        measured_at="",
+        status="measured",
+        measured=measured,
+    )
+    known = with_prediction(case, A100)
+    assert (known.predicted_allocated_bytes, known.error) == (totals.allocated_bytes, -0.5)
+    assert (known.predicted_reserved_bytes, known.reserved_error) == (totals.reserved_bytes, 0.0)
+    shown = render_recording(Recording(fingerprint=A100, cases=(known,)), Options(width=100))
+    row = next(line for line in shown.splitlines() if "GiB" in line)
+    assert row.split("  ")[-6:] == ["2.96 GiB", " 1.48 GiB", "-50.00 %", "1.67 GiB", " 1.67 GiB", "0.00 %"]
+    on_cpu = with_prediction(case, replace(A100, kind="cpu"))
+    assert (on_cpu.predicted_allocated_bytes, on_cpu.reserved_error) == (None, None)
+    assert on_cpu.error == totals.training_bytes / (2 * totals.allocated_bytes - 1) - 1
+    assert with_prediction(case, replace(A100, compiled="default")) == case
 
 
 def test_a_dry_recording_is_judged_by_the_allocator() -> None:

@@ -202,11 +202,11 @@ def _measured(report: Sweep, measured: MeasuredPoints) -> Table:
     headers = ("", "peak", "predicted", "ratio", "median", *(("predicted", "ratio") if timed else ()))
     rows = tuple(_measured_row(report, point, timed=timed) for point in measured.points)
     note = (
-        "peak: bytes of torch's allocator, without the cuBLAS workspace; ratio: measured over predicted. "
+        "peak: bytes of torch's allocator; predicted: what it takes for this run; ratio: measured over predicted. "
         f"On {measured.fingerprint}."
     )
     if measured.fingerprint.kind == "cpu":
-        note += " The prediction is for CUDA's kernels."
+        note += " The prediction is of tensors, for CUDA's kernels."
     if measured.fingerprint.kind == "dry":
         note += f" {DRY_RUN}"
     return Table("Measured", headers, rows, note)

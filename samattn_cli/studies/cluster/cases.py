@@ -18,6 +18,7 @@ from ...reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome
 from ...units import format_bytes
 from ...version import __version__
 from ..passes import Passes
+from ..predicted import with_prediction
 from ..progress import Tell, silent
 from . import worker
 from .connect import answers, connected
@@ -172,7 +173,7 @@ class Cluster:
                 config, f"{own.host} is not like the other machines: {'; '.join(differences)}"
             )
         measured: MeasuredCase = answer["case"]
-        return replace(measured, config=config, fingerprint=own)
+        return with_prediction(replace(measured, config=config, fingerprint=own), own)
 
     def _failed(self, config: EncoderConfig, message: str) -> MeasuredCase:
         return self._not_measured(config, Outcome(status="failed", message=message))
