@@ -17,8 +17,8 @@ from ..shell import command
 from ..verdicts import CrossCheck
 from .command import WORDS
 from .ignored import say_ignored
-from .output import emit, guarded, say, terminal_options, working, write
-from .output_files import output_files
+from .output import emit, guarded, say, terminal_options, working, write, write_file
+from .output_files import check_writable, output_files
 from .parameters import (
     Config,
     Memory,
@@ -32,6 +32,8 @@ from .parameters import (
 from .run_options import LaidOver, with_run_options
 
 if TYPE_CHECKING:
+    from ..device.model import Device
+    from ..encoder.model import EncoderConfig
     from ..reports.analysis import Analysis
 
 Chart = Literal["layers", "memory"]
@@ -86,6 +88,14 @@ def analyze(
             "pass, by kind, allocation by allocation."
         ),
     ] = "layers",
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the predicted history of allocations on --device as a snapshot of torch.cuda.memory, "
+            "for PyTorch's memory viewer (pytorch.org/memory_viz).",
+        ),
+    ] = None,
     format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
@@ -105,16 +115,21 @@ def analyze(
       samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
 
       samattn analyze sam_vit_b --device rtx_4090 --chart memory -o memory.svg
+
+      samattn analyze sam_vit_b --mode training --device h100 --snapshot snapshot.pickle
     """
     from ..studies.analyze import analyze as analyze_config
     from ..studies.verify import how_to_install
     from ..studies.verify import verify as crosscheck
 
     formats = output_files(output, FORMATS)
+    if snapshot is not None:
+        check_writable(snapshot, "--snapshot")
     words = (context.info_name or "analyze", *context.meta.get(WORDS, ()))
     encoder = load_config(config, laid_over)
     where = device_of(device)
     room = memory_of(memory, device)
+    history = None if snapshot is None else _snapshot(encoder, where)
     to_terminal = not formats and chosen(format_) in {None, "terminal"}
     report = analyze_config(
         encoder,
@@ -144,11 +159,20 @@ def analyze(
         raise
     finally:
         _finish(report, start, shown, formats, options)
+        if snapshot is not None and history is not None:
+            write_file(snapshot, history, option="--snapshot")
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     if verify and (missing := how_to_install()):
         say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     finish(report.crosscheck, insist=verify is True)
+
+
+def _snapshot(config: EncoderConfig, device: Device | None) -> bytes:
+    from ..studies.passes import Passes
+    from ..studies.snapshot import snapshot_of
+
+    return snapshot_of(Passes(config, device))
 
 
 def _start(report: Analysis, options: Options) -> str:

@@ -275,8 +275,15 @@ def _problem_of(path: Path, content: str | Content, format_name: str) -> str:
     return ""
 
 
-def write_file(path: Path, content: str | Content, format_name: str = "text", *, quiet: bool = False) -> None:
-    """Write a file, whole or not at all, text as UTF-8, and print a message unless `quiet`.
+def write_file(
+    path: Path,
+    content: str | Content,
+    format_name: str = "text",
+    *,
+    quiet: bool = False,
+    option: str = "-o",
+) -> None:
+    """Write the file of an option, whole or not at all, text as UTF-8, and print a message unless `quiet`.
 
     A stream, a pipe or a device receives what standard output would.
 
@@ -290,7 +297,7 @@ def write_file(path: Path, content: str | Content, format_name: str = "text", *,
         replace_file(_target_of(path), content.encode() if isinstance(content, str) else content)
     except OSError as error:
         reason = "no process reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
-        raise OutputError("cannot-write", f"-o {path}: {reason}") from None
+        raise OutputError("cannot-write", f"{option} {path}: {reason}") from None
     if not quiet:
         say(f"wrote {path}")
 

@@ -72,8 +72,8 @@ def _check_extra(path: Path, name: str) -> None:
         )
 
 
-def check_writable(path: Path) -> None:
-    """Check that a file can be written.
+def check_writable(path: Path, option: str = "-o") -> None:
+    """Check that the file of an option can be written.
 
     Raises:
         OutputError: if it cannot.
@@ -81,8 +81,10 @@ def check_writable(path: Path) -> None:
     if is_written_into(path):
         return
     if path.is_dir():
-        raise OutputError("is-a-directory", f"-o {path}: is a directory")
+        raise OutputError("is-a-directory", f"{option} {path}: is a directory")
     if not path.parent.is_dir():
-        raise OutputError("no-such-directory", f"-o {path}: no such directory: {path.parent}")
+        raise OutputError("no-such-directory", f"{option} {path}: no such directory: {path.parent}")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError("not-writable", f"-o {path}: no permission to write in the directory {path.parent}")
+        raise OutputError(
+            "not-writable", f"{option} {path}: no permission to write in the directory {path.parent}"
+        )
