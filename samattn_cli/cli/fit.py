@@ -132,7 +132,7 @@ def fit(
         checkpointing=CHECKPOINTING in varied,
         modes=modes,
         kernels=_some("--attention", attention, KERNELS),
-        aspect=None if aspect is None else _aspect(aspect, encoder.patch_size),
+        aspect=None if aspect is None else _aspect(aspect, encoder.whole_side),
         no_padding=no_padding,
     )
     _check_sizes(asked)
@@ -218,7 +218,7 @@ def _aspect(text: str, patch: int) -> Pair:
     if max(width, height) * patch > MAX_SIDE:
         raise UsageError(
             "out-of-range",
-            f"--aspect {text}: the smallest image with this aspect ratio, in whole patches of {patch}, has a side longer "
+            f"--aspect {text}: the smallest image with this aspect ratio, in sides of whole {patch} pixels, has a side longer "
             f"than {MAX_SIDE:,}",
         )
     return width, height

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import lcm
 from typing import Any, Literal
 
 from ..records import dataclass, replace
@@ -55,6 +56,7 @@ MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
 MAX_DEPTH = 1000
 MAX_STAGES = 64
+MAX_UPSCALE = 16
 MAX_BATCH = 1 << 20
 MAX_GPUS = 1 << 16
 
@@ -602,6 +604,19 @@ class EncoderConfig:
         example=[1, 2, 3],
         default=(),
     )
+    upscale: int = key(
+        whole(1, MAX_UPSCALE),
+        "How many times as high and wide the restored image is. 1: denoising.",
+        example=4,
+        default=1,
+    )
+    resi_connection: str = key(
+        choice("1conv", "3conv"),
+        "What ends a residual group: 1conv is a 3x3 convolution; 3conv is a 3x3, a 1x1 and a 3x3 one over a quarter of the width, "
+        "as in SwinIR's large model.",
+        example="3conv",
+        default="1conv",
+    )
     stages: tuple[StageConfig, ...] = key(
         lambda: many(StageConfig, 1, MAX_STAGES),
         "Stages of blocks. The keys of a single stage may be at the top level instead.",
@@ -622,7 +637,22 @@ class EncoderConfig:
     @cached_property
     def grid(self) -> Pair:
         """All patches (high, wide). A remainder of the image that is smaller than a patch is dropped."""
-        return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
+        return PATCH_EMBEDS[self.patch_embed].grid(self.padded_size, self.patch_size)
+
+    @property
+    def padded_size(self) -> Pair:
+        """The image with its padding, in pixels (high, wide), if the patch embedding pads it to whole windows."""
+        multiple = PATCH_EMBEDS[self.patch_embed].multiple(self)
+        height, width = (
+            side if step == 1 else -(-side // step) * step
+            for side, step in zip(self.image_size, multiple, strict=True)
+        )
+        return height, width
+
+    @property
+    def whole_side(self) -> int:
+        """Pixels of which a side is a multiple if it is neither cut nor padded: of a patch, or of a window if images are padded."""
+        return lcm(self.patch_size, *PATCH_EMBEDS[self.patch_embed].multiple(self))
 
     @property
     def dropped(self) -> Pair:

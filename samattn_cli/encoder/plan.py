@@ -14,7 +14,7 @@ from .keys import Pair
 from .layouts import TokenLayout
 from .placement import EVERYWHERE, UNCUT, Placement, Windows
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import Entering, Part, Stream
+from .slots import Entering, Part, Stream, entering_stage
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -204,7 +204,7 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
         if stage.transition != NONE:
             leaving = replace(TRANSITIONS[stage.transition].leaving(config, stream), dim=stage.embed_dim)
             name = f"transitions.{number}"
-            taps = TRANSITIONS[stage.transition].taps(config)
+            taps = _taps_of_transition(config, number)
             yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
             stream = leaving
         for position in range(stage.depth):
@@ -216,6 +216,13 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
     if ending:
         yield PartConfig(ending, "endings", ending, config, stream, stream)
     yield from _after_blocks(config, stream)
+
+
+def _taps_of_transition(config: EncoderConfig, number: int) -> tuple[str, ...]:
+    """The names of the parts whose outputs a transition takes; one that leads into the first stage is an error elsewhere."""
+    declared = TRANSITIONS[config.stages[number].transition]
+    skipped = (entering_stage(config, number - 1),) if declared.skips and number else ()
+    return (*declared.taps(config), *skipped)
 
 
 def _before_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:

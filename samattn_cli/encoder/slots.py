@@ -175,6 +175,11 @@ def patches(image: Pair, patch: int) -> Pair:
     return image[0] // patch, image[1] // patch
 
 
+def unpadded(_config: EncoderConfig) -> Pair:
+    """Default: images are not padded."""
+    return 1, 1
+
+
 def an_image(config: EncoderConfig) -> tuple[int, ...]:
     """The shape of a batch of images, (B, in_chans, height, width)."""
     return (config.run.batch_size, config.in_chans, *config.image_size)
@@ -187,6 +192,7 @@ class PatchEmbed:
     Attributes:
         summary: what it is, in a line.
         grid: (image_size, patch_size) -> tokens (high, wide).
+        multiple: the pixels (high, wide) to a multiple of which it pads an image.
         input_shape: the shape of the encoder's input.
         makes: the layout of the tokens.
         other_sizes: as of a `Block`.
@@ -196,6 +202,7 @@ class PatchEmbed:
 
     summary: str
     grid: Callable[[Pair, int], Pair] = patches
+    multiple: Callable[[EncoderConfig], Pair] = unpadded
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
     makes: TokenLayout = GRID
     other_sizes: Callable[[EncoderConfig], str] = any_size
@@ -289,9 +296,11 @@ class Transition(Part):
 
     Attributes:
         slides: the convolutions or merges in it, in order; None if it moves tokens in another way, or does not declare it.
+        skips: whether it also takes what entered the stage before it, after its other taps.
     """
 
     slides: tuple[Sliding, ...] | None = None
+    skips: bool = False
 
 
 Wanted = tuple[tuple[int | str, ...], bool, str]
@@ -359,6 +368,17 @@ class Family:
 def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:
     """The index of the last block of each stage. It does not need the plan, because the plan needs it for taps."""
     return tuple(after - 1 for after in accumulate(stage.depth for stage in config.stages))
+
+
+def entering_stage(config: EncoderConfig, number: int) -> str:
+    """The name of the tokens that enter a stage, for parts that take them. It does not need the plan either."""
+    if config.stages[number].transition != "none":
+        return first_output(f"transitions.{number}")
+    if number:
+        return f"blocks.{ends_of_stages(config)[number - 1]}"
+    if config.pre_norm:
+        return "pre_norm"
+    return first_output("patch_embed" if config.pos_embed == "none" else "pos_embed")
 
 
 def transitions_called(word: str, config: EncoderConfig) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ MOST_STEPS = 128
 
 
 def has_padding(config: EncoderConfig) -> bool:
-    """Whether windows of its blocks extend beyond the grid, or pixels beyond the last whole patch are dropped."""
+    """Whether windows of its blocks extend beyond the grid, the image is padded, or pixels beyond the last patch are dropped."""
     return any(config.dropped) or not _fits(config, (0, 1))
 
 
@@ -64,4 +64,6 @@ def _candidates(side: int, patch: int, step: int) -> Iterator[int]:
 
 
 def _fits(config: EncoderConfig, axes: tuple[int, ...]) -> bool:
-    return all(layer.padded_grid[axis] == layer.grid[axis] for layer in config.layers for axis in axes)
+    return all(config.padded_size[axis] == config.image_size[axis] for axis in axes) and all(
+        layer.padded_grid[axis] == layer.grid[axis] for layer in config.layers for axis in axes
+    )

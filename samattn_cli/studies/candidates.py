@@ -72,8 +72,8 @@ MOST_OF_ASPECT = 16
 
 
 def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
-    """Resolutions of whole patches of an aspect, (width, height)."""
-    width, height = (side * config.patch_size for side in aspect)
+    """Resolutions of an aspect, (width, height), in whole patches, and in whole windows if images are padded to those."""
+    width, height = (side * config.whole_side for side in aspect)
     return Growing(
         {"height": height, "width": width},
         MAX_SIDE // max(height, width),

@@ -48,7 +48,7 @@ def findings(
     kinds = list({_kind(layer): layer for layer in windowed}.values())
     counts = Counter(map(_kind, windowed))
     items = [*_implementation(config, totals, reference)] if reference else []
-    items += [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
+    items += [*_dropped_pixels(config), *_padded_image(config), *_joint_tables(config), *_compressed_tokens(config)]
     items += [*_cut_that_costs(config, totals), *_unread_blocks(config, layers, totals)]
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
@@ -113,6 +113,19 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
             f"patch convolution drops the last {' and '.join(lost)} of pixels and sees {format_size(seen)}, a grid of "
             f"{format_size(config.grid)}. All figures here are for that grid.",
         )
+
+
+def _padded_image(config: EncoderConfig) -> Iterator[Finding]:
+    """An image that the patch embedding pads: all parts run on the padding too."""
+    if config.padded_size == config.image_size:
+        return
+    pixels, padded = prod(config.image_size), prod(config.padded_size)
+    yield Finding(
+        "padded-image",
+        f"The image, {format_size(config.image_size)}, is padded to {format_size(config.padded_size)}, whole windows, before the "
+        f"first convolution: every part runs on {format_percent(padded / pixels - 1)} more pixels ({padded:,} instead of "
+        f"{pixels:,}).",
+    )
 
 
 def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
@@ -263,10 +276,12 @@ def _range_of_gains(layers: Sequence[LayerReport]) -> str:
     """The smallest and the largest gain of windows of many kinds."""
     scores = sorted(layer.vs_global.scores_flops_ratio for layer in layers)
     whole = sorted(layer.vs_global.layer_flops_ratio for layer in layers)
-    return (
-        f"Windows make a layer's score products {format_ratio(scores[0])} to {format_ratio(scores[-1])} cheaper and "
-        f"the layer {format_ratio(whole[0])} to {format_ratio(whole[-1])}"
-    )
+    return f"Windows make a layer's score products {_range(scores)} cheaper and the layer {_range(whole)}"
+
+
+def _range(ratios: Sequence[float]) -> str:
+    """The first and the last of ratios in order; one if they read the same."""
+    return " to ".join(dict.fromkeys(map(format_ratio, (ratios[0], ratios[-1]))))
 
 
 def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons) -> Iterator[Finding]:

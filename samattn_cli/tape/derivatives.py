@@ -132,6 +132,15 @@ def max_pool(x: Tensor, index: Tensor) -> Backward:
     return backward
 
 
+def pixel_shuffle(x: Tensor) -> Backward:
+    """Channels to squares of pixels: the gradient goes back in one copy, which is contiguous."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        return tape.make("grad_input", "copy", (g,), x.shape)
+
+    return backward
+
+
 def interpolate(x: Tensor, mode: str) -> Backward:
     """Resizing: the memory order of the gradient stays, except for linear and bicubic, which are contiguous."""
 

@@ -48,6 +48,8 @@ ELEMENTWISE_FLOPS = {
     "silu_backward": 9,  # g * s * (1 + x * (1 - s)), with s the sigmoid
     "relu": 1,
     "relu_backward": 1,
+    "leaky_relu": 2,  # compare, multiply
+    "leaky_relu_backward": 2,
     "norm": 2,  # per element of the input: square, add
     "gelu_backward": 10,  # the same, and x times the Gaussian density: square, scale, exponential, multiply, add
     "layer_norm": 5,  # fvcore's figure for one with weight and bias

@@ -222,6 +222,19 @@ class Tape(Recorder):
         with self.module(name):
             return self.max_pool2d("", x, kernel)
 
+    def pixel_shuffle(self, name: str, x: Tensor, factor: int) -> Tensor:
+        """``nn.PixelShuffle``: (B, C * factor**2, H, W) -> (B, C, H * factor, W * factor), contiguous on CUDA."""
+        B, C, H, W = x.shape
+        out = self.like(x, B, C // factor**2, H * factor, W * factor)
+        self.record(name, "copy", reads=(x,), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.pixel_shuffle(x))
+
+    def pad_image(self, name: str, x: Tensor, size: Shape) -> Tensor:
+        """``F.pad`` in mode reflect of an image without a gradient, at the bottom and on the right, up to `size`: always a copy."""
+        out = self.like(x, *x.shape[:2], *size)
+        self.record(name, "pad", reads=(x,), writes=(out,))
+        return out
+
     def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
         """``F.interpolate`` to `size`; autocast computes it in the wide type.
 
@@ -363,6 +376,12 @@ class Tape(Recorder):
         self.record(name, "relu", reads=(x,), elementwise_flops=flops)
         changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
         return self.derived(name, changed, (changed,), derivatives.as_strided(x))
+
+    def leaky_relu_(self, name: str, x: Tensor) -> Tensor:
+        """Leaky ReLU in place, on a tensor that is no view and that no operation saves, such as the output of a convolution."""
+        flops = ELEMENTWISE_FLOPS["leaky_relu"] * x.elements
+        self.record(name, "leaky_relu", reads=(x,), elementwise_flops=flops)
+        return self.derived(name, x, (x,), derivatives.of_one("leaky_relu_backward", x), saves=(x,))
 
     def silu(self, name: str, x: Tensor) -> Tensor:
         """SiLU: x * sigmoid(x), in one kernel."""

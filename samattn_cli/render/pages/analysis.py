@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.implementations import implementation_of
@@ -59,14 +60,20 @@ LONGEST = 10**18  # a longer number would not fit its column
 def heading_of(config: EncoderConfig) -> tuple[str, str]:
     """Name and description; the shape of the encoder and how it is run."""
     title = " - ".join(filter(None, (config.name, config.description)))
-    blocks = ", then ".join(
+    stages = (
         f"{format_things(stage.depth, 'block')} of {stage.embed_dim} with {format_things(stage.num_heads, 'head')}"
         for stage in config.stages
     )
+    blocks = ", then ".join(_times(words, len(list(alike))) for words, alike in groupby(stages))
     return title, (
         f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
         f"{blocks}; {', '.join(how_it_runs(config))}"
     )
+
+
+def _times(words: str, number: int) -> str:
+    """Words for a stage, and how many like it follow each other if there are several."""
+    return words if number == 1 else f"{number} times {words}"
 
 
 def how_it_runs(config: EncoderConfig) -> Iterator[str]:

@@ -145,9 +145,9 @@ def _note(report: Fit, vary: Vary) -> str:
         )
     width, height = report.aspect
     shape = "Square images" if width == height else f"Images of {height} to {width}, height to width"
-    sides = (
-        "sides that patches, windows and strides divide" if report.no_padding else "each side whole patches"
-    )
+    is_padded = report.config.whole_side != report.config.patch_size
+    whole = "each side whole windows" if is_padded else "each side whole patches"
+    sides = "sides that patches, windows and strides divide" if report.no_padding else whole
     return f"{shape}{_own_image(report)}, in pixels; {sides}."
 
 
