@@ -48,7 +48,12 @@ def findings(
     kinds = list({_kind(layer): layer for layer in windowed}.values())
     counts = Counter(map(_kind, windowed))
     items = [*_implementation(config, totals, reference)] if reference else []
-    items += [*_dropped_pixels(config), *_padded_image(config), *_joint_tables(config), *_compressed_tokens(config)]
+    items += [
+        *_dropped_pixels(config),
+        *_padded_image(config),
+        *_joint_tables(config),
+        *_compressed_tokens(config),
+    ]
     items += [*_cut_that_costs(config, totals), *_unread_blocks(config, layers, totals)]
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)

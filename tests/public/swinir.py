@@ -245,7 +245,9 @@ def swin2sr(config: EncoderConfig) -> nn.Module:
         resi_connection=config.resi_connection,
         upsampler=UPSAMPLERS.get(config.neck, ""),
     )
-    model: nn.Module = (Swin2SRModel if config.neck == "swinir_body" else Swin2SRForImageSuperResolution)(made)
+    model: nn.Module = (Swin2SRModel if config.neck == "swinir_body" else Swin2SRForImageSuperResolution)(
+        made
+    )
     return model.eval()
 
 
