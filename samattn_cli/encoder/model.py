@@ -690,6 +690,11 @@ class EncoderConfig:
         return trained_parts(self.run.trains, [part.name for part in self.plan])
 
     @cached_property
+    def unread(self) -> frozenset[str]:
+        """The names of the blocks that run and whose outputs nothing reads: a training step gives them no gradient."""
+        return frozenset() if self.neck == NONE else frozenset(NECKS[self.neck].unread(self))
+
+    @cached_property
     def checkpointed(self) -> frozenset[str]:
         """The names of the blocks of which a training step keeps only the input."""
         return checkpointed(self)

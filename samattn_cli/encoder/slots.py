@@ -234,11 +234,6 @@ def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
     return stream
 
 
-def always(_config: EncoderConfig) -> bool:
-    """Default: it does."""
-    return True
-
-
 def no_taps(_config: EncoderConfig) -> tuple[str, ...]:
     """Default: no outputs of earlier parts."""
     return ()
@@ -259,7 +254,7 @@ class Part:
         has_weights: whether it has weights that a training step can change.
         other_sizes: as of a `Block`.
         has_modes: whether its code differs in training mode.
-        reads_stream: whether it reads the stream that enters, and not only outputs of earlier parts.
+        unread: the names of the last blocks whose outputs it does not read, so that nothing does: they get no gradient.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -272,7 +267,7 @@ class Part:
     has_weights: bool = True
     other_sizes: Callable[[EncoderConfig], str] = any_size
     has_modes: bool = False
-    reads_stream: Callable[[EncoderConfig], bool] = always
+    unread: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
     @property

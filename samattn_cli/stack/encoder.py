@@ -61,7 +61,7 @@ class ImageEncoder(nn.Module):
                 self.get_submodule(container).add_module(key, module)
             else:
                 setattr(self, part.name, module)
-        self.checkpointed = config.checkpointed
+        self.checkpointed, self.unread = config.checkpointed, config.unread
         self.stages = {names[0]: len(names) for names in config.checkpointed_stages}
         self.steps = tuple(self._steps())
         self.at_the_end: Callable[[], None] = nothing  # before autocast frees its copies of weights

@@ -40,7 +40,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
 
     The last block of a kind is the original, since its gradient comes from the same part as in the whole encoder. Some
     blocks cannot be left out: one that changes the shape or the strides of its input; one whose output or input a later
-    part taps, because that input stays alive and the next block gets another tensor; the first block of each kind that taps
+    part taps, because that input stays alive and the next block gets another tensor; one whose output nothing reads,
+    because its graph is freed with that output; the first block of each kind that taps
     a part, because one of them keeps the tapped output longest.
 
     Args:
@@ -57,12 +58,13 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
-        stays = not tapped.isdisjoint({name, before[name]})
+        unread = name in model.unread
+        stays = unread or not tapped.isdisjoint({name, before[name]})
         frees = (
             before[name] not in tapped,
             name in last.values(),
         )  # whether it frees its input, and what it taps
-        kind = _signature(blocks.get_submodule(index)), name in model.checkpointed, entering, frees
+        kind = _signature(blocks.get_submodule(index)), name in model.checkpointed, unread, entering, frees
         original = originals.setdefault(kind, name)
         first[kind] = name
         if original != name and entering == leaving and not stays:

@@ -10,7 +10,7 @@ from math import gcd, prod
 from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig, RunConfig, StageConfig
-from ..encoder.registry import BLOCKS, NECKS, NONE
+from ..encoder.registry import BLOCKS
 from ..figures import PEAKS
 from ..records import replace
 from ..reports.analysis import (
@@ -234,16 +234,20 @@ def _cut_that_costs(config: EncoderConfig, totals: Totals) -> Iterator[Finding]:
 
 
 def _unread_blocks(config: EncoderConfig, layers: Sequence[LayerReport], totals: Totals) -> Iterator[Finding]:
-    """The last block, if the neck reads only outputs of blocks before it."""
-    if config.neck == NONE or NECKS[config.neck].reads_stream(config):
+    """The last blocks, if the neck reads only outputs of blocks before them."""
+    unread = [layer for layer in layers if layer.name in config.unread]
+    if not unread:
         return
-    last = layers[-1]
+    names = " and ".join(dict.fromkeys((unread[0].name, unread[-1].name)))
+    if len(unread) > 2:  # noqa: PLR2004 - more than its ends
+        names = f"{unread[0].name} to {unread[-1].name}"
+    flops = sum(layer.flops for layer in unread)
+    they, them, their = ("It takes", "it", "its") if len(unread) == 1 else ("They take", "them", "their")
     yield Finding(
         "unread-block",
-        f"Nothing reads what {last.name} outputs: out_indices ends before it. It takes {last.flops:,} FLOPs, "
-        f"{format_percent(last.flops / totals.flops)} of the encoder's. In a training step its weights get no gradient, and what "
-        "is kept for its backward is freed when the neck has made its maps: the figures of a training step do not know that, and "
-        "are too high.",
+        f"Nothing reads what {names} output{'s' * (len(unread) == 1)}: out_indices ends before {them}. {they} {flops:,} FLOPs, "
+        f"{format_percent(flops / totals.flops)} of the encoder's. In a training step {their} weights get no gradient and no "
+        f"state of the optimizer, and what is kept for {their} backward is freed when the neck has made its maps.",
     )
 
 

@@ -50,6 +50,8 @@ class Segment:
         stage: the number of the checkpoint of several segments that it is in; None if it is in none.
         begins_stage: whether a training step keeps its entries, from which that checkpoint begins.
         held: the outputs of earlier parts, besides its inputs, that live until it has run, and where they come from.
+        is_unread: whether nothing reads its outputs: its backward does not run, and its graph lives as long as they do.
+        drops: what such graphs keep and its own operations free, with the outputs that lead to them; and whose it is.
         shared: those of its inputs, and of what it holds, that an earlier segment keeps for backward too.
     """
 
@@ -63,6 +65,8 @@ class Segment:
     stage: int | None = None
     begins_stage: bool = False
     held: tuple[tuple[Source, Storage], ...] = ()
+    is_unread: bool = False
+    drops: tuple[tuple[str, Storage], ...] = ()
     shared: frozenset[Storage] = frozenset()
 
     @property
@@ -78,6 +82,11 @@ class Segment:
         if self.is_checkpointed and any(op.is_kept for op in self.recording.ops):
             return frozenset(entry.storage for entry in self.entries)
         return self.recording.saved
+
+    @property
+    def kept_for_backward(self) -> frozenset[Storage]:
+        """Those of `kept` that are still there when the forward has ended: none if nothing reads its outputs."""
+        return frozenset() if self.is_unread else self.kept
 
     @cached_property
     def freed_by_caller(self) -> frozenset[Storage]:
@@ -154,8 +163,9 @@ def forward(
     run = computed.run
     in_mode, training = training and config.has_modes, training or run.keeps_graph
     # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train), and
-    # for code of a library that makes results which nothing reads
+    # for code of a library that makes results which nothing reads; it keeps graphs that the forward itself drops
     differs = run.attention != "eager" or run.autocast != "none" or config.implementation != REFERENCE
+    differs = differs or bool(config.unread)
     target = AMPERE if run.attention == "eager" else target
     freezes = training and not trains_all(run.trains)
     passed = _forward(computed, training and (differs or in_mode), freezes, target, first, in_mode)
@@ -232,8 +242,9 @@ class _Driver:
             name: (number, names) for number, names in enumerate(config.checkpointed_stages) for name in names
         }
         self.twins: dict[Hashable, Segment] = {}
-        self.kept: set[Storage] = set()  # by all segments so far
+        self.kept: set[Storage] = set()  # for backward, by all segments so far
         self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
+        self.unread: list[Segment] = []  # segments so far whose outputs nothing reads
 
     def segments(self, image: Tensor) -> Iterator[Segment]:
         """The segments of one pass."""
@@ -244,13 +255,16 @@ class _Driver:
             needed = (*part.taps, *part.holds)
             self._held = tuple(tap for name in part.holds for tap in self.tapped[name])
             self.uses.subtract(needed)
+            if self.unread and part.name not in self.config.unread:
+                self.kept_by_last = frozenset()
             last = [tap for name in needed if not self.uses[name] for tap in self.tapped.pop(name)]
             freed = [
                 tensor for _, tensor in (main, *last) if tensor is not image and not self._is_tapped(tensor)
             ]
             segment = self._segment(part, inputs, freed)
-            self.kept |= segment.kept
+            self.kept |= segment.kept_for_backward
             self.kept_by_last = segment.kept
+            self.unread += [segment] if segment.is_unread else []
             sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
             named = {part.name: sources[1:] or sources, first_output(part.name): sources[:1]}
             self.tapped |= {name: taps for name, taps in named.items() if self.uses[name]}
@@ -282,6 +296,7 @@ class _Driver:
         )
         has_no_twins = (
             not freed
+            or part.name in self.config.unread
             or part.name in self.stages  # a backward runs several blocks again, each with its own storages
             or bool(self.uses[part.name] or self.uses[first_output(part.name)])
         )
@@ -299,6 +314,9 @@ class _Driver:
     ) -> Segment:
         entries = tuple(_entering(tensor) for _, tensor in inputs)
         self.tape.last_used = tuple(dict.fromkeys(tensor.storage for tensor in freed))
+        drops = self._dropped(inputs[0][1], part)
+        if drops:
+            self.tape.holds_graph_of(inputs[0][1], *(storage for _, storage in drops))
         with weights_of(self.tape, self.config, part.name, freezes=self.freezes):
             result = call(self.tape, part, entries, self.config.run.attention, self.code)
         outputs = result if isinstance(result, tuple) else (result,)
@@ -313,9 +331,11 @@ class _Driver:
         is_checkpointed = part.name in self.config.checkpointed
         stage, names = self.stages.get(part.name, (None, ()))
         keeps = not self.freezes or entries[0].grad_fn is not None or not self.trained.isdisjoint(names)
+        is_unread = part.name in self.config.unread
+        recording = self.tape.recording(is_checkpointed=is_checkpointed or stage is not None)
         return Segment(
             name=part.name,
-            recording=self.tape.recording(is_checkpointed=is_checkpointed or stage is not None),
+            recording=recording.without_gradients() if is_unread else recording,
             entries=entries,
             outputs=outputs,
             sources=tuple(source for source, _ in inputs),
@@ -323,11 +343,23 @@ class _Driver:
             is_checkpointed=is_checkpointed,
             stage=stage,
             begins_stage=keeps and part.name in names[:1],
+            is_unread=is_unread,
+            drops=drops,
             shared=self._kept_taps(entries)
             | ({entries[0].storage} & self.kept_by_last)
             | ({tensor.storage for _, tensor in self._held} & self.kept),
             held=tuple((source, tensor.storage) for source, tensor in self._held),
         )
+
+    def _dropped(self, x: Tensor, part: PartConfig | LayerConfig) -> tuple[tuple[str, Storage], ...]:
+        """What graphs that only lead to `x` keep, if a part is the last to use it: each storage, and whose it is."""
+        if part.name in self.config.unread or not self.tape.holds_graph:
+            return ()
+        unread, self.unread = self.unread, []
+        stays = {*self.kept, *self.tape.last_used, x.storage}
+        stays |= {storage for segment in unread for storage in segment.recording.cached}
+        found = {each: segment.name for segment in unread for each in segment.kept if each not in stays}
+        return tuple((name, storage) for storage, name in found.items())
 
     def _kept_taps(self, entries: tuple[Tensor, ...]) -> frozenset[Storage]:
         """The tapped inputs that an earlier segment keeps. Twins share storages, but tapped outputs never do."""

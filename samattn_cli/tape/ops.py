@@ -205,6 +205,11 @@ class Op:
         """Bytes that it asks of the allocator for its results."""
         return sum(storage.nbytes for storage in self.allocates)
 
+    def without_gradients(self) -> Op:
+        """The same, whose weights get no gradient."""
+        weights = tuple(replace(weight, trains=False) for weight in self.parameters)
+        return replace(self, parameters=weights) if weights else self
+
     @property
     def is_kernel(self) -> bool:
         """Whether it runs a kernel.
@@ -238,6 +243,10 @@ class Recording:
     def with_graphs(self) -> Recording:
         """The same, where autograd saves tensors and results hold their graphs."""
         return replace(self, ops=tuple(map(self._freeing_graphs, self.ops))) if self.unread else self
+
+    def without_gradients(self) -> Recording:
+        """The same, whose weights get no gradient."""
+        return replace(self, ops=tuple(op.without_gradients() for op in self.ops))
 
     def _freeing_graphs(self, op: Op) -> Op:
         saved = {storage for graph in self.unread.values() for storage in graph}

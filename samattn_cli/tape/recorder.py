@@ -175,6 +175,10 @@ class Recorder:
         """Code of the current module caches `x`, which the first forward has made, and never frees it."""
         self.buffers.append(Buffer(".".join(self.scope), x.nbytes, x.item_bytes, x.storage))
 
+    def holds_graph_of(self, x: Tensor, *kept: Storage) -> None:
+        """`x`, which enters this part, holds a graph that nothing else does: what it keeps is freed with it."""
+        self.unread[x.storage] = kept
+
     def graph_of(self, unread: Tensor, *saved: Tensor) -> None:
         """Autograd saves tensors for a result that nothing reads: they are freed with it, if it holds its graph."""
         self.unread[unread.storage] = tuple(tensor.storage for tensor in saved)

@@ -333,6 +333,9 @@ class Player:
                     return self.image, self.passed.image.storage
                 source = self.segments[name]
                 return self._forward_place(source, source.outputs[index].storage)
+        for name, dropped in segment.drops:
+            if dropped is storage:
+                return self._forward_place(self.segments[name], storage)
         raise KeyError(f"{segment.name}: {storage}")
 
     def _resident(self) -> dict[str, tuple[int, int]]:
@@ -359,7 +362,7 @@ class Player:
         for segment in self.passed.segments:
             own = self.forwards[segment.name]
             for storage in segment.recording.cached:
-                if storage in own and not (kept and storage in segment.kept):
+                if storage in own and not (kept and storage in segment.kept_for_backward):
                     self.allocator.free(own.pop(storage))
 
     def _free_all(self) -> None:

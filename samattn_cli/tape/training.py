@@ -543,11 +543,13 @@ def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
 
 def uncached_bytes(segment: Segment) -> Dim:
     """Bytes of autocast's copies of weights that autograd does not keep: they are freed when the forward ends."""
-    freed = (storage for storage in segment.recording.cached if storage not in segment.kept)
+    freed = (storage for storage in segment.recording.cached if storage not in segment.kept_for_backward)
     return sum(rounded(storage.nbytes) for storage in freed)
 
 
 def _saved_bytes(segment: Segment) -> Dim:
+    if segment.is_unread:
+        return 0
     if segment.is_run_again:
         return sum(rounded(storage.nbytes) for storage in segment.kept)
     return saved_bytes(segment.recording)

@@ -16,13 +16,13 @@ from ...records import replace
 from ..rf_detr.words import (
     all_outputs,
     block_problems,
+    blocks_unread,
     cut_into_windows,
     joined,
     neck_problems,
     of_transformers,
     outputs_read,
     position_problems,
-    reads_last,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ FAMILY = Family(
             stream=joined,
             taps=outputs_read,
             has_weights=False,
-            reads_stream=reads_last,
+            unread=blocks_unread,
             problems=neck_problems,
         ),
         "lw_detr": Part(
@@ -112,7 +112,7 @@ FAMILY = Family(
             makes=GRID,
             stream=joined,
             taps=outputs_read,
-            reads_stream=reads_last,
+            unread=blocks_unread,
             has_modes=True,
             problems=projector_problems,
         ),

@@ -116,9 +116,9 @@ def outputs_read(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(f"blocks.{index}" for index in blocks_read(config) if index < last)
 
 
-def reads_last(config: EncoderConfig) -> bool:
-    """Whether the neck reads the output of the last block."""
-    return _depth(config) - 1 in blocks_read(config)
+def blocks_unread(config: EncoderConfig) -> tuple[str, ...]:
+    """The names of the blocks after the last one that the neck reads."""
+    return tuple(f"blocks.{index}" for index in range(blocks_read(config)[-1] + 1, _depth(config)))
 
 
 def all_outputs(config: EncoderConfig) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ FAMILY = Family(
             makes=GRID,
             stream=joined,
             taps=all_outputs,
-            reads_stream=reads_last,
+            unread=blocks_unread,
             problems=neck_problems,
         ),
         "rf_detr": Part(
@@ -219,7 +219,7 @@ FAMILY = Family(
             makes=GRID,
             stream=joined,
             taps=all_outputs,
-            reads_stream=reads_last,
+            unread=blocks_unread,
             problems=neck_problems,
         ),
     },
