@@ -84,8 +84,16 @@ def problems_of_trains(config: EncoderConfig) -> Iterator[Problem]:
             return
     if trains_all(config.run.trains) or trains_adapters(config.run.trains):
         return
-    if not any(part.has_weights for part in config.plan if part.name in config.trained):
-        what = f"{config.run.trains} has no weights: use other parts, such as {names[-1]}"
+    trained = [part.name for part in config.plan if part.has_weights and part.name in config.trained]
+    others = [part.name for part in config.plan if part.has_weights and part.name not in config.unread]
+    if not trained:
+        what = f"{config.run.trains} has no weights: use other parts, such as {others[-1]}"
+        yield PATH, Message("nothing-to-train", what)
+    elif config.unread.issuperset(trained):
+        what = (
+            f"{config.run.trains} gets no gradient, because nothing reads what {trained[-1]} outputs: "
+            f"use other parts, such as {others[-1]}"
+        )
         yield PATH, Message("nothing-to-train", what)
 
 

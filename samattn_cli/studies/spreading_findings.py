@@ -97,13 +97,13 @@ def _unused(passes: Passes) -> Iterator[Finding]:
         segment.qualified(weight.name)
         for segment in passes.step.forward.segments
         for op in segment.recording.ops
-        if op.kind == "unused"
+        if op.kind == "unused" or (segment.is_unread and segment.name in passes.config.trained)
         for weight in op.parameters
     ]
     if unused:
         yield Finding(
             "ddp-unused-weights",
-            f"{format_things(len(unused), 'weight')} are in no operation, such as {unused[0]}. DistributedDataParallel stops in "
-            "the second step, because they get no gradient: freeze or remove them. With find_unused_parameters=True, which no "
-            "figure here assumes, it runs.",
+            f"{format_things(len(unused), 'weight')} have no effect on the outputs, such as {unused[0]}. DistributedDataParallel "
+            "stops in the second step, because they get no gradient: freeze or remove them. With find_unused_parameters=True, "
+            "which no figure here assumes, it runs.",
         )

@@ -43,6 +43,12 @@ def sharded_step(config: EncoderConfig, target: Target, *, one_by_one: bool = Fa
     if any(segment.stage is not None for segment in alone.forward.segments):
         text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
         raise UsageError("not-derived-yet", text)
+    if config.unread:
+        text = (
+            f"run.parallel {config.run.parallel} of an encoder with blocks whose outputs nothing reads, such as "
+            f"{max(config.unread)}, is not derived yet: remove these blocks, or use run.parallel ddp"
+        )
+        raise UsageError("not-derived-yet", text)
     passed = alone.forward
     return ShardedStep(
         ForwardPass(config, passed.image, passed.segments), alone.backward, alone, one_by_one=one_by_one

@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 
 from samattn_cli import analyze, load_config
-from samattn_cli.errors import ConfigError
+from samattn_cli.encoder.placed import placed
+from samattn_cli.errors import ConfigError, UsageError
+from samattn_cli.stack.encoder import build, image_for
+from samattn_cli.stack.trace import backward_of
+from samattn_cli.studies.checkpoints.blocks import blocks_of, with_blocks
+from samattn_cli.studies.checkpoints.front import front
 from samattn_cli.studies.explain import explain
+from samattn_cli.studies.flow import windowed_flow
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.placements.table import table_of
 from samattn_cli.studies.points import figures_at
+from samattn_cli.studies.spreading_findings import of_spreading
 from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.training import training_step
 from tests.public.lw_detr import SMALL as LW_DETR
 from tests.public.rf_detr import SMALL
 from tests.support.problems import Known, messages_of
@@ -110,3 +120,86 @@ def test_a_last_block_that_nothing_reads_is_a_finding():
     )
     codes = {finding.code for finding in analyze(load_config("rf_detr_nano"), verify=False).findings}
     assert "unread-block" not in codes
+    several = analyze(load_config("rf_detr_base", ["out_indices=[1,4]"]), verify=False)
+    (found,) = [finding.message for finding in several.findings if finding.code == "unread-block"]
+    assert "blocks.5 to blocks.11 output: out_indices ends before them. They take" in found
+
+
+UNREAD = ["depth=4", "out_indices=[0,2]"]
+SEVERAL = ["depth=4", "out_indices=[1]"]
+WAYS = (
+    ["run.attention=sdpa"],
+    ["run.autocast=bfloat16"],
+    ["run.checkpointing=true"],
+    ["run.trains=blocks.0-2"],
+    ["run.trains=neck"],
+    ["run.grad=true"],
+    ["run.mode=training", "run.accumulate=2"],
+    ["implementation=transformers"],
+    ["implementation=transformers", "run.attention=eager", "run.checkpointing=true"],
+    ["implementation=transformers", "run.autocast=bfloat16"],
+)
+
+
+@pytest.mark.parametrize(
+    ("small", "changes"),
+    [
+        (SMALL, [*UNREAD, "run.checkpointing=blocks.3"]),
+        (LW_DETR, SEVERAL),
+        *(
+            pytest.param(small, [*outputs, *way], marks=pytest.mark.exhaustive)
+            for small in (SMALL, LW_DETR)
+            for outputs in (UNREAD, SEVERAL)
+            for way in WAYS
+        ),
+    ],
+)
+def test_what_blocks_keep_whose_outputs_nothing_reads_is_freed_with_these(small, changes):
+    verdict = verify(load_config(small, changes), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+@pytest.mark.parametrize("small", [SMALL, LW_DETR])
+def test_weights_of_blocks_that_nothing_reads_get_no_gradient(small):
+    config = load_config(small, [*SEVERAL, "run.mode=training"])
+    model = build(config, "meta").train()
+    backward_of(model(image_for(config, "meta")))
+    step = training_step(config)
+    trained = {name for name, weight in step.weights.items() if weight.trains}
+    assert trained == {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert not any(name.startswith(("blocks.2", "blocks.3")) for name in trained)
+
+
+@pytest.mark.parametrize("changes", [UNREAD, [*SEVERAL, "image_size=128"]])
+def test_searches_know_blocks_that_nothing_reads(changes):
+    config = load_config(SMALL, [*changes, "run.mode=training"])
+    table = table_of(config, (0, 1, 2, 3), windowed_flow(config).mixing, training=True)
+    for chosen in ((), (3,), (2,), (0, 2, 3)):
+        told = table.figures_of(table.mask(chosen), ["training_bytes"])["training_bytes"]
+        assert told == training_step(placed(config, chosen)).peak_bytes
+    for choice in front(blocks_of(config)):
+        step = training_step(with_blocks(config, choice.blocks))
+        assert (step.recomputed_flops, step.peak_bytes) == (choice.flops, choice.peak_bytes)
+
+
+def test_what_is_not_derived_for_blocks_that_nothing_reads_is_refused():
+    config = load_config(SMALL, ["depth=5", "out_indices=[1]"])
+    with pytest.raises(UsageError) as error:
+        table_of(config, (0, 1, 2, 3, 4), windowed_flow(config).mixing, training=True)
+    assert error.value.codes == ("not-derived-yet",)
+    sharded = ["run.mode=training", "run.parallel=zero3", "run.gpus=2"]
+    with pytest.raises(UsageError) as error:
+        training_step(load_config(SMALL, [*UNREAD, *sharded]))
+    assert error.value.codes == ("not-derived-yet",)
+    with pytest.raises(ConfigError) as refused:
+        load_config(SMALL, [*UNREAD, "run.trains=blocks.3"])
+    (message,) = messages_of(refused)
+    assert message.startswith("[nothing-to-train]")
+
+
+def test_ddp_stops_at_a_block_that_nothing_reads():
+    """Of block 3: two norms, four linear layers, each with a weight and a bias, two scales; with the mask token that no code uses."""
+    config = load_config(SMALL, [*UNREAD, "run.mode=training", "run.parallel=ddp", "run.gpus=2"])
+    (found,) = [each for each in of_spreading(Passes(config, None)) if each.code == "ddp-unused-weights"]
+    assert found.message.startswith(f"{1 + 2 * 2 + 6 * 2 + 2} weights have no effect on the outputs, such as")

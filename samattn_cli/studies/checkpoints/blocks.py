@@ -105,7 +105,7 @@ def blocks_of(config: EncoderConfig, cuda: Cuda | None = None) -> Blocks:
         for at in range(len(none))
     ]
     step = reader.step(())
-    numbers = tuple(segment.layer.index if segment.layer else None for segment in step.forward.segments)
+    numbers = tuple(_number(segment) for segment in step.forward.segments)
     if has_taps:
         _by_context(reader, variants, numbers, [id(segment.recording) for segment in step.forward.segments])
     return Blocks(
@@ -117,6 +117,11 @@ def blocks_of(config: EncoderConfig, cuda: Cuda | None = None) -> Blocks:
         elsewhere=step.peaks["optimizer", "step"] + reader.workspaces("backward"),
         operations=_operations(step),
     )
+
+
+def _number(segment: Segment) -> int | None:
+    """The number of a block that may be checkpointed; one whose outputs nothing reads has no backward."""
+    return None if segment.layer is None or segment.is_unread else segment.layer.index
 
 
 def _operations(step: TrainingStep) -> int:

@@ -37,6 +37,8 @@ LARGEST = 2**58
 """The largest sum of a field: a few of them added still fit into 64 bits."""
 MOST_LAYERS = 60
 """The bits of a mask, with a spare bit at either end."""
+MOST_UNREAD = 2
+"""A combination shows the neck, which drops what these blocks keep, the last of the layers and the one before it."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,13 @@ def table_of(
             "too-many-layers",
             f"a search takes at most {MOST_LAYERS} layers that can be windowed or global, and {config.name} has "
             f"{len(layers)}",
+        )
+    unread = [layer for layer in layers if f"blocks.{layer}" in config.unread]
+    if training and len(unread) > MOST_UNREAD:
+        raise UsageError(
+            "not-derived-yet",
+            f"a search by training_bytes is derived for at most {MOST_UNREAD} blocks whose outputs nothing reads, and "
+            f"{config.name} has {len(unread)}: remove them (depth), or search by other figures",
         )
     learnt: list[dict[int, Piece]] = [{} for _ in layers]
     for rotation in range(WAYS):

@@ -98,4 +98,4 @@ def checkpointing_of(config: EncoderConfig, value: bool) -> EncoderConfig:
 def is_composed(config: EncoderConfig) -> bool:
     """Whether blocks of an encoder are checkpointed one by one, so that its parts can be those of other steps."""
     is_ours = config.implementation == REFERENCE and trains_all(config.run.trains)
-    return is_ours and not config.checkpointed_stages and is_valid(config)
+    return is_ours and not (config.checkpointed_stages or config.unread) and is_valid(config)
