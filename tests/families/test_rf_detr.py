@@ -194,8 +194,7 @@ def test_what_is_not_derived_for_blocks_that_nothing_reads_is_refused():
     assert error.value.codes == ("not-derived-yet",)
     with pytest.raises(ConfigError) as refused:
         load_config(SMALL, [*UNREAD, "run.trains=blocks.3"])
-    (message,) = messages_of(refused)
-    assert message.startswith("[nothing-to-train]")
+    assert messages_of(refused) == ["[nothing-to-train] blocks.3 neck"]
 
 
 def test_ddp_stops_at_a_block_that_nothing_reads():

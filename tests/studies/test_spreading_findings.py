@@ -66,5 +66,7 @@ def test_what_is_padded_is_what_the_groups_gather_beyond_the_weights():
 def test_ddp_stops_at_weights_that_nothing_uses():
     """Four weights of each of 12 blocks: torch's reducer names 48 (`tests/stack/test_ddp_gloo.py` found it)."""
     message = found("med_sam_adapter_b", "run.parallel=ddp", "run.gpus=2")["ddp-unused-weights"]
-    assert message.startswith("48 weights have no effect on the outputs, such as blocks.0.Depth_Adapter.D_fc1.weight.")
+    assert message.startswith(
+        "48 weights have no effect on the outputs, such as blocks.0.Depth_Adapter.D_fc1.weight."
+    )
     assert found("sam_vit_b", "run.parallel=ddp", "run.gpus=2") == {}
