@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
-from ..files.load import load_config
 from ..records import replace
 from ..render import PICTURES, TABLES, TEXTS, render
 from ..render.options import Options
@@ -25,6 +24,7 @@ from .parameters import (
     Outputs,
     TextFormat,
     chosen,
+    config_of,
     device_of,
     device_option,
     memory_of,
@@ -126,7 +126,7 @@ def analyze(
     if snapshot is not None:
         check_writable(snapshot, "--snapshot")
     words = (context.info_name or "analyze", *context.meta.get(WORDS, ()))
-    encoder = load_config(config, laid_over)
+    encoder = config_of(config, laid_over)
     where = device_of(device)
     room = memory_of(memory, device)
     history = None if snapshot is None else _snapshot(encoder, where)

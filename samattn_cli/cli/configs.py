@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..encoder.kept import Kept, description_of, image_size_of, kept_preset
+from ..encoder.keys import Pair
 from ..encoder.presets import presets
-from ..files.load import load_config
 from ..render.elements import Table
 from ..render.formats.terminal import render_tables
 from ..units import format_count, format_size
@@ -62,15 +63,21 @@ NARROW = (0, 3, 4, 5)
 
 
 def _row(name: str) -> tuple[str, ...]:
+    kept = kept_preset(name)
+    image_size, description, *figures = _derived(name) if kept is None else _kept(kept)
+    blocks, params, flops = figures
+    return name, format_size(image_size), str(blocks), format_count(params), format_count(flops), description
+
+
+def _kept(kept: Kept) -> tuple[Pair, str, int, int, int]:
+    return image_size_of(kept), description_of(kept), int(kept.blocks), int(kept.params), int(kept.flops)
+
+
+def _derived(name: str) -> tuple[Pair, str, int, int, int]:
+    """The same of a preset that is not kept, or whose file has changed."""
+    from ..files.load import load_config
     from ..studies.passes import Passes
 
     config = load_config(name)
     passed = Passes(config).forward
-    return (
-        name,
-        format_size(config.image_size),
-        str(len(config.layers)),
-        format_count(passed.params),
-        format_count(passed.flops),
-        config.description,
-    )
+    return config.image_size, config.description, len(config.layers), passed.params, passed.flops

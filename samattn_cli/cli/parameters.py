@@ -13,10 +13,6 @@ import typer
 
 from ..encoder.presets import devices, presets
 from ..errors import UsageError
-from ..files.load import Override, option_where, override_of, parse_override
-from ..files.sources import STDIN
-from ..files.yaml12 import parse_yaml
-from ..quantities import parse_bytes
 from ..render import ALIASES, TEXTS
 from ..shell import command
 from ..spelling import known_as
@@ -25,6 +21,11 @@ from .output import say
 
 if TYPE_CHECKING:
     from ..device.model import Device
+    from ..encoder.model import EncoderConfig
+    from ..files.load import Override
+
+STDIN = "-"
+"""The config that is read from standard input."""
 
 
 def config_name(word: str) -> str:
@@ -182,7 +183,7 @@ OF_ENCODER = frozenset({"image_size", "implementation"})
 
 def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Override]:
     """The overrides of a config: those of --set in order, then those of flags, which have the names of their keys."""
-    laid_over = [parse_override(text) for text in set_ or ()]
+    laid_over = [_set(text) for text in set_ or ()]
     for name, value in flags.items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
@@ -192,6 +193,24 @@ def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Ov
                 key = name if name in OF_ENCODER else f"run.{name}"
                 laid_over.append(_flag(option, _one(option, name, value), key, value))
     return laid_over
+
+
+def _set(text: str) -> Override:
+    from ..files.load import parse_override
+
+    return parse_override(text)
+
+
+def config_of(word: str, laid_over: Sequence[Override] = ()) -> EncoderConfig:
+    """The config that a word names, with overrides. A preset without them is taken as it is kept: nothing is parsed."""
+    from ..files.presets import load_preset
+
+    preset = None if laid_over else load_preset(word)
+    if preset is not None:
+        return preset
+    from ..files.load import load_config
+
+    return load_config(word, laid_over)
 
 
 def device_of(reference: str | None) -> Device | None:
@@ -231,6 +250,8 @@ def memory_of(memory: str | None, device: str | None) -> int | None:
         return None
     if device is not None:
         raise UsageError("conflicting-options", "give --memory or --device, not both")
+    from ..quantities import parse_bytes
+
     size = parse_bytes(memory, f"--memory {memory}")
     if size > MOST_BYTES:
         raise UsageError("out-of-range", f"--memory {memory}: must be at most 1 PiB")
@@ -274,5 +295,8 @@ def _one(option: str, name: str, text: str) -> str:
 
 
 def _flag(option: str, text: str, key: str, value: str) -> Override:
+    from ..files.load import option_where, override_of
+    from ..files.yaml12 import parse_yaml
+
     where = option_where(option, text)
     return override_of(key, parse_yaml(value, where, located=False), where)

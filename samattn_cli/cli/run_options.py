@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from ..files.load import Override
 from . import complete
 from .parameters import overrides, run_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-LaidOver = Sequence[Override]
+if TYPE_CHECKING:
+    from ..files.load import Override
+
+    LaidOver = Sequence[Override]
+else:
+    LaidOver = Sequence  # evaluated with the annotations of a command; the class is imported only for overrides
 """The overrides that the options make, in their order."""
 
 PARAMETER = "laid_over"

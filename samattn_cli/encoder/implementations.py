@@ -93,6 +93,8 @@ def _what_it_has(model: Implementation) -> str:
 
 def _of(library: str) -> Iterator[Run]:
     for home in homes():
+        if not home.runs_with(library):
+            continue
         yield from (Run(home, each) for each in home.family.implementations if each.library == library)
 
 

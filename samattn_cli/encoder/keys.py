@@ -1,37 +1,71 @@
 """The keys of a config: each is a dataclass field with the values that it accepts, its meaning and an example.
 
-pydantic-core, the library under pydantic, validates them. The rest of pydantic is not imported, because that made
-`samattn analyze` start 0.09 s later.
+What a key accepts is only declared here. `schemas` makes the schemas, for pydantic-core, when a file is validated: a
+preset as it is kept needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
-from ..errors import UsageError
-from .shorthand import Reader, read_indexes, read_pair, reader_of_words
+from .shorthand import Reader
 
 Pair = tuple[int, int]
 """(height, width)."""
 
 _SPEC = "key"
-_READS = "reads"
-_WORDS = "words"
+READS = "reads"
+WORDS = "words"
 
 UNPARSED = "unparsed"
 """The type of the error for a value that `parsed` refuses. Its message is for users."""
 
-FLAG = core_schema.bool_schema(strict=True)
-TEXT = core_schema.str_schema(strict=True, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")  # no escape for a terminal
+
+class Later:
+    """A schema that is made when it is first needed: by a function of `schemas`, by its name, or by another function."""
+
+    def __init__(self, make: str | Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Take the function and its arguments, which may be schemas to be made."""
+        self.make, self.arguments, self.named = make, arguments, named
+
+
+def made(schema: Any) -> Any:
+    """A schema as pydantic-core has it; what is not a schema is returned unchanged."""
+    return _made(schema) if isinstance(schema, Later) else schema
+
+
+@cache
+def _made(later: Later) -> Any:
+    from . import schemas
+
+    make = getattr(schemas, later.make) if isinstance(later.make, str) else later.make
+    return made(make(*map(made, later.arguments), **later.named))
+
+
+def words_changed() -> None:
+    """Make schemas anew: the words that some of them are made of are others."""
+    _made.cache_clear()
+
+
+def _maker(name: str) -> Callable[..., Later]:
+    return partial(Later, name)
+
+
+FLAG, TEXT = Later("flag"), Later("text")
+whole, number, share = _maker("whole"), _maker("number"), _maker("share")
+flag_or_whole, only, choice = _maker("flag_or_whole"), _maker("only"), _maker("choice")
+pair, indexes, optional = _maker("pair"), _maker("indexes"), _maker("optional")
+many, listed, one_or_more, texts = _maker("many"), _maker("listed"), _maker("one_or_more"), _maker("texts")
+named, anything, union = _maker("named"), _maker("anything"), _maker("union")
+parsed, keys_of, keys_or_one = _maker("parsed"), _maker("class_schema"), _maker("keys_or_one")
+"""What values keys accept: `schemas` has the function of each name."""
 
 
 def key(
-    accepts: CoreSchema | type | Callable[[], CoreSchema],
+    accepts: Later | type | Callable[[], Later],
     description: str | Callable[[], str],
     *,
     example: Any,
@@ -48,158 +82,17 @@ def key(
         default: its value where a file does not name it.
         instead: advice for words that people try and the key does not take, by how these words begin.
     """
-    schema = class_schema(accepts) if isinstance(accepts, type) else accepts
+    make = Later("class_schema", accepts) if isinstance(accepts, type) else accepts
+    schema = make if isinstance(make, Later) else Later(make)
     spec = {"schema": schema, "description": description, "example": example, "instead": instead or {}}
     return field(default=default, metadata={_SPEC: spec})
-
-
-def whole(low: int, high: int) -> CoreSchema:
-    """A whole number from `low` to `high`."""
-    return core_schema.int_schema(strict=True, ge=low, le=high)
-
-
-def number(above: float, high: float) -> CoreSchema:
-    """A finite number above `above`, up to `high`."""
-    return core_schema.float_schema(strict=True, gt=above, le=high, allow_inf_nan=False)
-
-
-def flag_or_whole(low: int, high: int) -> CoreSchema:
-    """True, false, or a whole number from `low` to `high`."""
-    return core_schema.union_schema(
-        [FLAG, whole(low, high)],
-        custom_error_type=UNPARSED,
-        custom_error_message=f"must be true, false, or a whole number from {low} to {high}",
-    )
-
-
-def share() -> CoreSchema:
-    """A share: at least 0 and below 1."""
-    return core_schema.float_schema(strict=True, ge=0, lt=1, allow_inf_nan=False)
-
-
-def choice(*words: str, also: Mapping[str, str] | None = None) -> CoreSchema:
-    """One of some words, in any case. `also` has other names for them, such as {"fp16": "float16"}."""
-    known = core_schema.literal_schema(list(words))
-    accepts = core_schema.literal_schema([*words, *(also or {})])
-    return _reading(reader_of_words(words, also or {}), known, accepts)
-
-
-def only(number: int) -> CoreSchema:
-    """One number and no other."""
-    return core_schema.literal_schema([number])
-
-
-def pair(item: CoreSchema) -> CoreSchema:
-    """(height, width); also the text "896x1536", or one number for both."""
-    both = core_schema.tuple_positional_schema([item, item])
-    text = core_schema.str_schema(pattern=r"^\s*\d+\s*[xX×]\s*\d+\s*$")
-    return _reading(read_pair, both, core_schema.union_schema([item, both, text]), _both)
-
-
-def optional(schema: CoreSchema) -> CoreSchema:
-    """What a schema accepts, or null, which means the same as leaving the key out."""
-    return core_schema.nullable_schema(schema)
-
-
-def indexes() -> CoreSchema:
-    """Whole numbers from 0, sorted; also one number, the text "3,7,15", or "none"."""
-    one = core_schema.int_schema(strict=True, ge=0)
-    several = core_schema.tuple_variable_schema(one, strict=True)
-    text = core_schema.str_schema(pattern=r"^\s*(none|\d+(\s*,\s*\d+)*)\s*$")
-    return _reading(read_indexes, several, core_schema.union_schema([several, one, text]), _sorted)
-
-
-def many(config: type, least: int, most: int) -> CoreSchema:
-    """A list of `least` to `most` objects of a config class."""
-    return listed(class_schema(config), least, most)
-
-
-def listed(item: CoreSchema, least: int, most: int) -> CoreSchema:
-    """A list of `least` to `most` items."""
-    return core_schema.tuple_variable_schema(item, min_length=least, max_length=most, strict=True)
-
-
-def one_or_more(item: CoreSchema) -> CoreSchema:
-    """A list of one item or more, or one text, which is short for a list of it."""
-    several = core_schema.tuple_variable_schema(item, min_length=1, strict=True)
-    alone = core_schema.union_schema([several, core_schema.str_schema()])
-    return _before(lambda value: (value,) if isinstance(value, str) else value, several, alone)
-
-
-def named(config: type) -> CoreSchema:
-    """A mapping from names to objects of a config class."""
-    return core_schema.dict_schema(core_schema.str_schema(strict=True), class_schema(config))
-
-
-def anything() -> CoreSchema:
-    """A mapping with any keys and values, which are checked elsewhere."""
-    return core_schema.dict_schema(core_schema.str_schema(strict=True), core_schema.any_schema())
-
-
-def union(*schemas: CoreSchema) -> CoreSchema:
-    """What one of several schemas accepts."""
-    return core_schema.union_schema(list(schemas))
-
-
-def texts(least: int, most: int) -> CoreSchema:
-    """From `least` to `most` lines of text."""
-    return listed(TEXT, least, most)
-
-
-def parsed(
-    parse: Callable[[Any], Any], what: str, *accepts: CoreSchema, words: tuple[str, ...] = ()
-) -> CoreSchema:
-    """A value that `parse` converts.
-
-    Args:
-        parse: converts the value, or raises a `UsageError` that says what is wrong with it.
-        what: what the value must be, in words.
-        accepts: the schemas of the values that `parse` takes.
-        words: values to offer where one completes a command.
-    """
-
-    def run(value: Any) -> Any:
-        try:
-            return parse(value)
-        except UsageError as error:
-            raise PydanticCustomError(UNPARSED, "{problem}", {"problem": error.message}) from None
-
-    scalar = core_schema.union_schema(
-        list(accepts), custom_error_type=UNPARSED, custom_error_message=f"must be {what}"
-    )
-    return core_schema.no_info_after_validator_function(run, scalar, metadata={_WORDS: list(words)})
-
-
-def keys_or_one(config: type, name: str) -> CoreSchema:
-    """The keys of a config class, or a plain value, which is short for a mapping with the key `name`."""
-    schema = class_schema(config)
-    plain = core_schema.union_schema([core_schema.str_schema(), core_schema.float_schema()])
-    return _before(
-        lambda value: {name: value} if isinstance(value, str | int | float) else value,
-        schema,
-        core_schema.union_schema([schema, plain]),
-    )
 
 
 def like(config: type, name: str) -> Any:
     """The key `name` of another config class, made optional: it is None if left out."""
     entry = {field.name: field for field in fields(config)}[name]
     spec = entry.metadata[_SPEC]
-    return field(default=None, metadata={_SPEC: {**spec, "schema": optional(_schema(entry))}})
-
-
-def class_schema(config: type) -> CoreSchema:
-    """The schema of a config class, from its keys."""
-    entries = [
-        core_schema.dataclass_field(
-            entry.name, _with_default(entry), kw_only=True, metadata=_js_updates(entry)
-        )
-        for entry in fields(config)
-    ]
-    arguments = core_schema.dataclass_args_schema(config.__name__, entries, extra_behavior="forbid")
-    return core_schema.dataclass_schema(
-        config, arguments, [entry.name for entry in fields(config)], frozen=True
-    )
+    return field(default=None, metadata={_SPEC: {**spec, "schema": optional(spec["schema"])}})
 
 
 def example_of(entry: Field[Any]) -> Any:
@@ -215,21 +108,21 @@ def description_of(entry: Field[Any]) -> str:
 
 def choices_of(entry: Field[Any]) -> list[str]:
     """The words of a `choice`, or those that a `parsed` key offers; [] for any other key."""
-    offered = _schema(entry).get("metadata", {}).get(_WORDS, ())
-    expected = _inner(_inner(_schema(entry))).get("expected", offered)
+    offered = schema_of(entry).get("metadata", {}).get(WORDS, ())
+    expected = _inner(_inner(schema_of(entry))).get("expected", offered)
     return [word for word in expected if isinstance(word, str)]
 
 
 def is_flag(entry: Field[Any]) -> bool:
     """Whether a key is true or false."""
-    return bool(_schema(entry) == FLAG)
+    return bool(schema_of(entry) == made(FLAG))
 
 
 def reader_of(entry: Field[Any]) -> Reader | None:
     """The function that reads a shorthand value of a key (see `shorthand`); None if the key has no shorthand."""
-    schema = _schema(entry)
+    schema = schema_of(entry)
     schema = schema["schema"] if schema["type"] == "nullable" else schema
-    reader: Reader | None = schema.get("metadata", {}).get(_READS)
+    reader: Reader | None = schema.get("metadata", {}).get(READS)
     return reader
 
 
@@ -241,7 +134,7 @@ def instead_of(entry: Field[Any], word: str) -> str:
 
 def class_of(entry: Field[Any]) -> type | None:
     """The config class of a key's value, or of the items of its list; None for a plain value."""
-    schema = _around(_schema(entry))
+    schema = _around(schema_of(entry))
     item = _around(schema.get("values_schema", schema.get("items_schema", [schema])[0]))
     config_class: type | None = item.get("cls")
     return config_class
@@ -252,55 +145,11 @@ def _around(schema: Any) -> Any:
     return schema.get("schema", schema) if schema["type"] in {"nullable", "function-before"} else schema
 
 
-def _with_default(entry: Field[Any]) -> CoreSchema:
-    schema: CoreSchema = _schema(entry)
-    return (
-        schema if entry.default is MISSING else core_schema.with_default_schema(schema, default=entry.default)
-    )
-
-
-def _js_updates(entry: Field[Any]) -> dict[str, Any]:
-    updates = {"description": description_of(entry), "examples": [example_of(entry)]}
-    return {"pydantic_js_updates": updates}
-
-
-def _schema(entry: Field[Any]) -> Any:
-    schema = entry.metadata[_SPEC]["schema"]
-    return _made(schema) if callable(schema) else schema
-
-
-@cache
-def _made(schema: Callable[[], CoreSchema]) -> CoreSchema:
-    return schema()
-
-
-def words_changed() -> None:
-    """Make schemas anew that functions make: the words that they are made of are others."""
-    _made.cache_clear()
-
-
 def _inner(schema: Any) -> Any:
     """What a schema is around, if it is around another."""
     return schema.get("schema", schema)
 
 
-def _reading(
-    reads: Reader, schema: CoreSchema, accepts: CoreSchema, then: Callable[[Any], Any] = lambda value: value
-) -> CoreSchema:
-    """A schema for a value after `reads`, and then `then`, have converted it."""
-    return core_schema.no_info_before_validator_function(
-        lambda value: then(reads(value)), schema, json_schema_input_schema=accepts, metadata={_READS: reads}
-    )
-
-
-def _before(function: Callable[[Any], Any], schema: CoreSchema, accepts: CoreSchema) -> CoreSchema:
-    return core_schema.no_info_before_validator_function(function, schema, json_schema_input_schema=accepts)
-
-
-def _both(value: Any) -> Any:
-    return value if isinstance(value, tuple) else (value, value)
-
-
-def _sorted(value: Any) -> Any:
-    sortable = isinstance(value, tuple) and all(type(item) is int for item in value)
-    return tuple(sorted(value)) if sortable else value
+def schema_of(entry: Field[Any]) -> Any:
+    """The schema of a key."""
+    return made(entry.metadata[_SPEC]["schema"])

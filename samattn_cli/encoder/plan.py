@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
 from operator import attrgetter
@@ -53,7 +53,7 @@ class PartConfig:
     @property
     def has_weights(self) -> bool:
         """Whether it has weights that a training step can change."""
-        words: dict[str, dict[str, Any]] = {
+        words: Mapping[str, Mapping[str, Any]] = {
             "pos_embeds": POS_EMBEDS,
             "transitions": TRANSITIONS,
             "necks": NECKS,
@@ -242,7 +242,7 @@ def _after_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]
 
 
 def _part(
-    name: str, slot: str, word: str, words: dict[str, Part], config: EncoderConfig, stream: Stream
+    name: str, slot: str, word: str, words: Mapping[str, Part], config: EncoderConfig, stream: Stream
 ) -> PartConfig:
     declared = words[word]
     return PartConfig(

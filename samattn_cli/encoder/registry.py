@@ -1,21 +1,22 @@
 """Finds the families of encoders, each a folder in `families/`, and the family that declares a word of a config.
 
-Families are not listed anywhere, and no module below `families/` imports one by name. `outside` adds families that are
-kept elsewhere. See `families/README.md`.
+A family is imported when one of its words is looked up, so that start-up does not grow with the families. Which words
+and libraries each has is in `families/index.py`, which a test keeps true. `outside` adds families that are kept
+elsewhere. See `families/README.md`.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property, partial
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import FamilyError
-from ..records import dataclass
 from .keys import words_changed
 from .slots import Block, Family, Part, PatchEmbed, Transition
 
@@ -40,23 +41,46 @@ SLOTS: dict[str, type] = {
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True)
 class Home:
     """A family and the place of its files.
 
     Attributes:
         place: its name in messages: a file, or the name of a module.
-        family: its words.
         module: returns its code for "tape", "stack" or "importing"; None if it has no such code.
+        words: the words of each slot.
+        libraries: the libraries whose models run its encoders.
         files: its file or folder; None if it is part of the package.
         origin: how another process can add it, see `outside.add_again`; () if it is part of the package.
     """
 
-    place: str
-    family: Family
-    module: Callable[[str], Any]
-    files: Path | None = None
-    origin: tuple[str, ...] = ()
+    def __init__(
+        self,
+        place: str,
+        family: Family | None,
+        module: Callable[[str], Any],
+        files: Path | None = None,
+        origin: tuple[str, ...] = (),
+        index: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        """Take a family, or what the index says of a family that is imported when it is needed."""
+        self.place, self.module, self.files, self.origin = place, module, files, origin
+        self._known, self._index = family, index
+
+    @cached_property
+    def family(self) -> Family:
+        """Its words, and what they mean."""
+        known: Family = self._known or self.module("words").FAMILY
+        return known
+
+    def words(self, slot: str) -> tuple[str, ...]:
+        """The words of a slot."""
+        return tuple(getattr(self.family, slot)) if self._index is None else self._index.get(slot, ())
+
+    def runs_with(self, library: str) -> bool:
+        """Whether a model of a library runs encoders of it."""
+        if self._index is None:
+            return any(each.library == library for each in self.family.implementations)
+        return library in self._index.get("libraries", ())
 
 
 @cache
@@ -68,24 +92,61 @@ def _built_in_module(name: str, module: str) -> Any:
 
 def _built_in(name: str) -> Home:
     module = partial(_built_in_module, name)
-    return Home(f"{_PACKAGE}.{name}", module("words").FAMILY, module)
+    return Home(f"{_PACKAGE}.{name}", None, module, index=INDEX.get(name))
 
+
+def index_of(family: Family) -> dict[str, tuple[str, ...]]:
+    """What the index says of a family: its words, and the libraries that run it; without what it does not have."""
+    libraries = tuple(dict.fromkeys(each.library for each in family.implementations))
+    words = {slot: tuple(getattr(family, slot)) for slot in SLOTS}
+    return {name: values for name, values in {**words, "libraries": libraries}.items() if values}
+
+
+INDEX: Mapping[str, Mapping[str, tuple[str, ...]]] = json.loads((_FOLDER / "index.json").read_text("utf-8"))
+"""The words of each family of the package. A family that is not in it yet is imported at once."""
 
 _HOMES: list[Home] = [_built_in(path.parent.name) for path in sorted(_FOLDER.glob("*/words.py"))]
 
-BLOCKS: dict[str, Block] = {}
-PATCH_EMBEDS: dict[str, PatchEmbed] = {}
-POS_EMBEDS: dict[str, Part] = {}
-TRANSITIONS: dict[str, Transition] = {}
-NECKS: dict[str, Part] = {}
+Declared = TypeVar("Declared")
+
+
+class Words(Mapping[str, Declared]):
+    """The words of a slot, each with what its family declares; the family is imported when the word is looked up."""
+
+    def __init__(self, slot: str) -> None:
+        self.slot = slot
+        self._homes: dict[str, Home] = {}
+        self._declared: dict[str, Declared] = {}
+
+    def set(self, known: tuple[Home, ...]) -> None:
+        """Replace the words by those of some families."""
+        self._homes = {word: home for home in known for word in home.words(self.slot)}
+        self._declared.clear()
+
+    def __getitem__(self, word: str) -> Declared:
+        if word not in self._declared:
+            self._declared[word] = getattr(self._homes[word].family, self.slot)[word]
+        return self._declared[word]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._homes
+
+
+BLOCKS: Words[Block] = Words("blocks")
+PATCH_EMBEDS: Words[PatchEmbed] = Words("patch_embeds")
+POS_EMBEDS: Words[Part] = Words("pos_embeds")
+TRANSITIONS: Words[Transition] = Words("transitions")
+NECKS: Words[Part] = Words("necks")
 """The words of each slot. A family from outside adds to them, but never while a config is read."""
 
-_WORDS: dict[str, dict[str, Any]] = {
-    "blocks": BLOCKS,
-    "patch_embeds": PATCH_EMBEDS,
-    "pos_embeds": POS_EMBEDS,
-    "transitions": TRANSITIONS,
-    "necks": NECKS,
+_WORDS: dict[str, Words[Any]] = {
+    words.slot: words for words in (BLOCKS, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, NECKS)
 }
 _VERSIONS = count()
 _version = next(_VERSIONS)
@@ -115,10 +176,8 @@ def set_homes(known: tuple[Home, ...]) -> None:
     """Replace all families by these; for `add`, and for tests, which remove the families that they added."""
     global _version  # noqa: PLW0603 - it counts the changes of the dictionaries above
     _HOMES[:] = known
-    for slot, words in _WORDS.items():
-        words.clear()
-        for home in known:
-            words.update(getattr(home.family, slot))
+    for words in _WORDS.values():
+        words.set(known)
     _version = next(_VERSIONS)
     words_changed()
 
@@ -148,7 +207,7 @@ def check(home: Home) -> None:
 
 
 def _home_of(slot: str, word: str) -> Home:
-    return next(home for home in _HOMES if word in getattr(home.family, slot))
+    return next(home for home in _HOMES if word in home.words(slot))
 
 
 def code_for(module: str, slot: str, word: str) -> Any:
@@ -180,7 +239,7 @@ def modules(module: str) -> Iterator[Any]:
     return (each for each in every if each is not None)
 
 
-def summaries(slot: dict[str, Any]) -> str:
+def summaries(slot: Mapping[str, Any]) -> str:
     """The words of a slot with their summaries, for the description of a key."""
     return " ".join(f"{word}: {entry.summary}" for word, entry in slot.items())
 

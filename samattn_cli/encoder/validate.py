@@ -13,11 +13,11 @@ from pydantic_core import SchemaValidator, ValidationError
 
 from ..errors import ConfigError, Message, Problem
 from .checkpointed import words_without_blocks
-from .keys import class_schema
 from .model import EncoderConfig
 from .plan_rules import problems_of_plan
 from .registry import version
 from .rules import Rules, is_flat
+from .schemas import class_schema
 from .tree import Loc, Node, Where
 from .wording import UNKNOWN_KEY, explain
 

@@ -36,6 +36,7 @@ from .documents import (
     read_document,
     resolve,
 )
+from .presets import load_preset
 from .sources import DISK, Files
 from .yaml12 import MAX_DEPTH, NOT_TEXT, is_text, parse_yaml
 
@@ -120,7 +121,8 @@ def load_config(
     Raises:
         ConfigError: with every problem found, each with file:line:column.
     """
-    return load_located(source, overrides, files=files).config
+    preset = load_preset(source) if isinstance(source, str) and not overrides and files is DISK else None
+    return preset or load_located(source, overrides, files=files).config
 
 
 def load_located(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from ..encoder.keys import class_schema
 from ..encoder.model import EncoderConfig, StageConfig
+from ..encoder.schemas import class_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

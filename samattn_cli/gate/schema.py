@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..encoder.keys import class_schema
+from ..encoder.schemas import class_schema
 from ..files.schema import DIALECT
 from .thresholds import Thresholds
 

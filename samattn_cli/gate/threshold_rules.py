@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import SchemaValidator
 
-from ..encoder.keys import class_schema
+from ..encoder.schemas import class_schema
 from ..encoder.tree import Loc, Node
 from ..encoder.validate import LocatedMessage
 from ..encoder.wording import cut

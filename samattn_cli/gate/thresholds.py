@@ -15,8 +15,8 @@ from ..encoder.keys import (
     Pair,
     anything,
     choice,
-    class_schema,
     key,
+    keys_of,
     keys_or_one,
     like,
     listed,
@@ -160,7 +160,7 @@ class ConfigEntry:
         default="",
     )
     trace: TracedTarget | None = key(
-        optional(class_schema(TracedTarget)),
+        optional(keys_of(TracedTarget)),
         "A PyTorch module that is traced. Needs torch.",
         example={"target": "my_package.encoder:build", "input": "1x3x1024x1024"},
         default=None,
