@@ -16,3 +16,14 @@ def load_preset(word: str) -> EncoderConfig | None:
     if name is None or Path(word).is_file() or (kept := kept_preset(name)) is None:
         return None
     return config_of(kept)
+
+
+def preset_called(name: str) -> EncoderConfig | None:
+    """The config of the preset of this name, if there is one: as it is kept, or read if its file has changed."""
+    kept = kept_preset(name)
+    if kept is not None:
+        return config_of(kept)
+    from .load import load_config
+
+    path = presets().get(name)
+    return None if path is None else load_config(path)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..encoder.model import EncoderConfig, RunConfig
-from ..encoder.presets import presets
-from ..files.load import load_config
+from ..files.presets import preset_called
 from ..published import NOT_OF_THIS_ENCODER, Published
 from ..published import published as all_published
 from ..records import replace
@@ -48,12 +47,11 @@ def compare(entry: Published, counted: ForwardPass) -> PublishedFigure:
 
 
 def _is_preset(config: EncoderConfig) -> bool:
-    path = presets().get(config.name)
-    if path is None:
+    preset = preset_called(config.name)
+    if preset is None:
         return False
-    height, width = config.image_size
-    preset = load_config(path, f"image_size=[{height}, {width}]")
-    return replace(_plain(config), description=preset.description) == _plain(preset)
+    same = replace(preset, image_size=config.image_size, description=config.description)
+    return _plain(config) == _plain(same)
 
 
 def _plain(config: EncoderConfig) -> EncoderConfig:
