@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     LaidOver = Sequence[Override]
 else:
-    LaidOver = Sequence  # evaluated with the annotations of a command; the class is imported only for overrides
+    LaidOver = (
+        Sequence  # evaluated with the annotations of a command; the class is imported only for overrides
+    )
 """The overrides that the options make, in their order."""
 
 PARAMETER = "laid_over"
