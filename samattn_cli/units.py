@@ -41,14 +41,49 @@ TIME_UNITS = ("us", "ms", "s")
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
+class Rounded(str):
+    """A figure as it is shown, which keeps its `value` in `unit`: a page in a browser shows every digit on hover.
+
+    The unit is "%" for a share of 1, and "x" for a ratio.
+    """
+
+    __slots__ = ("unit", "value")
+    value: float
+    unit: str
+
+    def __new__(cls, text: str, value: float = math.nan, unit: str = "") -> Rounded:  # noqa: PYI034 - Self is new
+        """The text, with what it was made from."""
+        made = super().__new__(cls, text)
+        made.value, made.unit = value, unit
+        return made
+
+    @property
+    def exact(self) -> str:
+        """Every digit: "6,442,450,945 B"."""
+        return format_exact(self.value, self.unit)
+
+
+class Figures(str):
+    """Several figures in one text, each of which keeps its value: "227.1 G 0.95x"."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str, ...]
+
+    def __new__(cls, *parts: str) -> Figures:  # noqa: PYI034 - Self is new
+        """The parts, one after the other."""
+        made = super().__new__(cls, "".join(parts))
+        made.parts = parts
+        return made
+
+
 def format_count(value: float, unit: str = "") -> str:
     """Four digits with a decimal prefix: 179_760_000_000 -> "179.8 G" (+ unit)."""
-    return _scaled(value, 1000, [f"{prefix}{unit}" for prefix in DECIMAL_PREFIXES])
+    return Rounded(_scaled(value, 1000, [f"{prefix}{unit}" for prefix in DECIMAL_PREFIXES]), value, unit)
 
 
 def format_bytes(value: float) -> str:
     """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB", -1024 -> "-1.00 KiB"."""
-    return _scaled(value, 1024, BINARY_UNITS)
+    return Rounded(_scaled(value, 1024, BINARY_UNITS), value, "B")
 
 
 def exact_bytes(value: int) -> str:
@@ -60,17 +95,17 @@ def exact_bytes(value: int) -> str:
 def format_change(share: float) -> str:
     """A share that is saved, as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
     percent = f"{-100 * share:+.2f}"
-    return f"{percent if float(percent) else '0.00'} %"
+    return Rounded(f"{percent if float(percent) else '0.00'} %", -share, "%")
 
 
 def format_ms(value_ms: float) -> str:
     """Four digits: 3.14159 -> "3.14 ms", 65_432 -> "65.43 s"."""
-    return _scaled(round(value_ms * 1000), 1000, TIME_UNITS)
+    return Rounded(_scaled(round(value_ms * 1000), 1000, TIME_UNITS), value_ms, "ms")
 
 
 def format_percent(share: float) -> str:
     """A share of 1 as a percentage: 0.9428 -> "94.28 %"."""
-    return f"{100 * share:.2f} %"
+    return Rounded(f"{100 * share:.2f} %", share, "%")
 
 
 def format_share(share: float, sign: Literal["", "+"] = "") -> str:
@@ -86,7 +121,7 @@ def format_share(share: float, sign: Literal["", "+"] = "") -> str:
 
 def format_ratio(ratio: float) -> str:
     """A ratio with two decimals: 17.468 -> "17.47x"; a large one in powers of ten."""
-    return f"{ratio:,.2f}x" if ratio < LARGE_RATIO else f"{ratio:.2e}x"
+    return Rounded(f"{ratio:,.2f}x" if ratio < LARGE_RATIO else f"{ratio:.2e}x", ratio, "x")
 
 
 def format_size(size: tuple[int, int]) -> str:
@@ -107,16 +142,16 @@ def format_things(number: int, noun: str) -> str:
 def format_amount(value: float, unit: str) -> str:
     """Four digits of a figure in its unit: (7_247_757_312, "B") -> "6.75 GiB", (0.943, "%") -> "94.30 %"."""
     if value < 0:
-        return f"-{format_amount(-value, unit)}"
+        return Rounded(f"-{format_amount(-value, unit)}", value, unit)
     value = int(value) if math.isfinite(value) and value == int(value) else value
     if unit == "ms" and math.isfinite(value):
         return format_ms(value)
     if unit == "%":
         return format_percent(value)
     if unit == "":
-        return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+        return f"{value:,}" if isinstance(value, int) else Rounded(f"{value:,.4g}", value)
     if unit == "params":
-        return f"{format_count(value)} params"
+        return Rounded(f"{format_count(value)} params", value, unit)
     return format_bytes(value) if unit == "B" else format_count(value, unit)
 
 

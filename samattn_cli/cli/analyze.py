@@ -10,11 +10,10 @@ import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
 from ..records import replace
-from ..render import PICTURES, TABLES, TEXTS, render
+from ..render import PAGES, PICTURES, TABLES, TEXTS, render
 from ..render.options import Options
 from ..shell import command
 from ..verdicts import CrossCheck
-from .command import WORDS
 from .ignored import say_ignored
 from .output import emit, guarded, say, terminal_options, working, write, write_file
 from .output_files import check_writable, output_files
@@ -38,13 +37,12 @@ if TYPE_CHECKING:
 
 Chart = Literal["layers", "memory"]
 
-FORMATS = (*TEXTS, *PICTURES, *TABLES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
 
 
 @guarded
 @with_run_options()
 def analyze(
-    context: typer.Context,
     config: Config,
     laid_over: LaidOver = (),
     device: Annotated[
@@ -125,7 +123,6 @@ def analyze(
     formats = output_files(output, FORMATS)
     if snapshot is not None:
         check_writable(snapshot, "--snapshot")
-    words = (context.info_name or "analyze", *context.meta.get(WORDS, ()))
     encoder = config_of(config, laid_over)
     where = device_of(device)
     room = memory_of(memory, device)
@@ -145,7 +142,6 @@ def analyze(
         brief=brief,
         full=full,
         chart=chart,
-        command=words,
         verify=_to_verify(config, is_changed=bool(laid_over)) if verify is False else "",
     )
     shown = chosen(format_) or (None if formats else "terminal")

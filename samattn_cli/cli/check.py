@@ -16,7 +16,7 @@ from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageE
 from ..gate.formats import CHECKS
 from ..gate.reports.check import FAILING, CheckReport
 from ..records import replace
-from ..render import TABLES, TEXTS
+from ..render import PAGES, TABLES, TEXTS
 from . import complete
 from .checkout import checkout
 from .github import under_github
@@ -25,7 +25,7 @@ from .output_files import output_files
 from .parameters import Outputs, ThresholdsFile, choices, chosen, config_names, memory_of, refuse_stdin
 
 PRINTED = (*TEXTS, *CHECKS)
-FORMATS = (*PRINTED, *TABLES)
+FORMATS = (*PRINTED, *TABLES, *PAGES)
 Format = Enum("CheckFormat", choices(PRINTED), type=str)  # type: ignore[misc]
 
 FailOn = Enum("FailOn", {name: name for name in FAILING}, type=str)  # type: ignore[misc]

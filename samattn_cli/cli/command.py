@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -75,6 +76,9 @@ def normalizer(own: Iterable[str]) -> Callable[[str], str]:
 
 WORDS = "samattn.words"
 """The key of a context's `meta` under which are the words of the command line after the command's name."""
+
+RUNNING: ContextVar[tuple[str, ...]] = ContextVar("RUNNING", default=())
+"""The words of the command that runs, its name first, for reports that print it; () outside a command."""
 CHOOSING_BLOCKS = re.compile(r"--(gradient[-_])?checkpointing=", re.IGNORECASE)
 
 
@@ -150,4 +154,8 @@ class Command(TyperCommand):
         if ctx.params.pop(paging.NAME, False):
             paging.wanted.set(False)
         guarded(add_families)(ctx.params.pop(NAME, None) or ())
-        return super().invoke(ctx)
+        token = RUNNING.set((ctx.info_name or "", *ctx.meta.get(WORDS, ())))
+        try:
+            return super().invoke(ctx)
+        finally:
+            RUNNING.reset(token)

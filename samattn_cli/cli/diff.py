@@ -10,7 +10,7 @@ import typer
 from ..errors import EXIT_DIFFERS, Message, UsageError, code_of
 from ..files.load import Override, parse_override
 from ..metric_names import unknown_metric
-from ..render import TABLES, TEXTS
+from ..render import PAGES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options
 from .output_files import output_files
@@ -26,7 +26,7 @@ from .parameters import (
 from .run_options import LaidOver, with_run_options
 from .sides import Side, before, is_file, is_ref, now, side
 
-FORMATS = (*TEXTS, *TABLES)
+FORMATS = (*TEXTS, *TABLES, *PAGES)
 
 if TYPE_CHECKING:
     from ..device.model import Device

@@ -9,7 +9,7 @@ import typer
 
 from ..figures import EXPLAINED, figure_for_option, listed
 from ..files.load import load_config
-from ..render import LATEX, TEXTS
+from ..render import LATEX, PAGES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options
 from .output_files import output_files
@@ -67,7 +67,7 @@ def explain(
     from ..studies.explain import explain as explain_figure
 
     metric = figure_for_option("--metric", metric, EXPLAINED, "has no formula")
-    formats = output_files(output, list(FORMATS))
+    formats = output_files(output, (*FORMATS, *PAGES))
     encoder = load_config(config, laid_over)
     report = explain_figure(encoder, where, metric)
     deliver(report, chosen(format_), formats, terminal_options())

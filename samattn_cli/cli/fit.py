@@ -13,7 +13,7 @@ from ..encoder.model import MAX_SIDE
 from ..encoder.wording import field_at, suggestion, word_at
 from ..errors import UsageError, did_you_mean
 from ..files.load import Override, load_config
-from ..render import TABLES, TEXTS
+from ..render import PAGES, TABLES, TEXTS
 from . import complete
 from .ignored import say_ignored
 from .output import deliver, guarded, terminal_options, working
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..encoder.keys import Pair
     from ..studies.fit import Asked
 
-FORMATS = (*TEXTS, *TABLES)
+FORMATS = (*TEXTS, *TABLES, *PAGES)
 CHECKPOINTING = "checkpointing"
 GROWING = ("resolution", "batch-size", "global-layers")
 VARY = (*GROWING, CHECKPOINTING)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..render import TEXTS
+from ..render import PAGES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options
 from .output_files import output_files
@@ -38,5 +38,5 @@ def metrics(
     """
     from ..studies.metrics import metrics as all_metrics
 
-    formats = output_files(output, list(TEXTS))
+    formats = output_files(output, (*TEXTS, *PAGES))
     deliver(all_metrics(name), chosen(format_), formats, terminal_options())

@@ -11,7 +11,7 @@ from ..encoder.presets import presets
 from ..errors import UsageError, did_you_mean
 from ..files.load import load_config
 from ..files.sources import MOST_BYTES, STDIN
-from ..render import TEXTS
+from ..render import PAGES, TEXTS
 from ..spelling import known_as
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
@@ -70,7 +70,7 @@ def oom(
     """
     from ..studies.oom.answer import answer
 
-    formats = output_files(output, list(TEXTS))
+    formats = output_files(output, (*TEXTS, *PAGES))
     text, encoder = _read(message, config, laid_over)
     with working("replaying runs"):
         report = answer(text, encoder, _given(encoder, laid_over), _cuda(device))

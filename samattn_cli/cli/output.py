@@ -30,6 +30,7 @@ from ..render.formats.ascii import PLAIN as ASCII
 from ..render.options import Options
 from ..render.shield import printed, visible
 from ..studies.progress import Tell, silent
+from .command import RUNNING
 from .files import Content, is_written_into, replace_file, staged_file, write_into
 from .paging import erase, is_paged, show_in_pager
 
@@ -216,7 +217,12 @@ def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Op
     console = Console()
     color = console.is_terminal and not console.no_color and console.color_system is not None
     return Options(
-        all_layers=all_layers, ops=tuple(ops), width=_width(), color=color, ascii=not _can_write(SPECIAL)
+        all_layers=all_layers,
+        ops=tuple(ops),
+        width=_width(),
+        color=color,
+        ascii=not _can_write(SPECIAL),
+        command=RUNNING.get(),
     )
 
 

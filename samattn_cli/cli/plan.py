@@ -11,7 +11,7 @@ import typer
 
 from ..errors import EXIT_DIFFERS, UsageError
 from ..files.load import Override, load_config
-from ..render import PICTURES, TABLES, TEXTS
+from ..render import PAGES, PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..device.model import Device
     from ..studies.plan import Goal
 
-FORMATS = (*TEXTS, *TABLES, *PICTURES)
+FORMATS = (*TEXTS, *TABLES, *PICTURES, *PAGES)
 EXAMPLE = "--gpus 8 --device a100_80 --global-batch 64"
 MOST_PRICE = 1e9
 RUN = "run."

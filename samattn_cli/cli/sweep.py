@@ -15,7 +15,7 @@ from ..errors import DeviceError, Message, UsageError, code_of, did_you_mean
 from ..figures import FIGURES, OF_ENCODER, figure_for_option, listed
 from ..files.load import Override, option_where, override_of
 from ..files.yaml12 import parse_yaml
-from ..render import PICTURES, TABLES, TEXTS
+from ..render import PAGES, PICTURES, TABLES, TEXTS
 from ..units import format_things
 from . import complete
 from .ignored import say_ignored
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
-FORMATS = (*TEXTS, *PICTURES, *TABLES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
 MOST_CASES = 40

@@ -10,7 +10,7 @@ import typer
 from ..errors import EXIT_DIFFERS, UsageError, did_you_mean
 from ..files.load import load_config
 from ..files.yaml12 import parse_yaml
-from ..render import PICTURES, TABLES, TEXTS
+from ..render import PAGES, PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..device.model import Device
     from ..reports.traced import TracedAnalysis
 
-FORMATS = (*TEXTS, *PICTURES, *TABLES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
 MODES = ("inference", "training")
 OPTIMIZERS = ("adamw", "sgd_momentum", "sgd")
 DTYPES = ("float32", "bfloat16", "float16")

@@ -94,9 +94,9 @@ def _png(report: Any, options: Options) -> bytes:
 
 
 def _html(report: Any, options: Options) -> str:
-    from .formats.pictures import to_html
+    from .web.document import render
 
-    return to_html(report, options)
+    return render(report, options)
 
 
 TEXTS = {
@@ -110,13 +110,16 @@ TEXTS = {
 LATEX = {"latex": Format(".tex", _latex)}
 """The format of explanations."""
 
-PICTURES = {"svg": Format(".svg", _svg), "png": Format(".png", _png), "html": Format(".html", _html)}
+PICTURES = {"svg": Format(".svg", _svg), "png": Format(".png", _png)}
 """The formats of kinds of report that have a chart."""
+
+PAGES = {"html": Format(".html", _html)}
+"""The page for a browser, which every kind of report has as a file."""
 
 TABLES = {"parquet": Format(".parquet", _parquet, _write_parquet)}
 """The format, next to CSV, of kinds of report that have rows."""
 
-FORMATS: dict[str, Format] = TEXTS | LATEX | PICTURES | TABLES
+FORMATS: dict[str, Format] = TEXTS | LATEX | PICTURES | PAGES | TABLES
 """Every format by its name."""
 
 ALIASES = {"text": "terminal", "md": "markdown"}

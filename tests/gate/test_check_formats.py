@@ -826,7 +826,7 @@ def test_a_file_twice_or_of_no_format_is_refused(tmp_path) -> None:
     with pytest.raises(OutputError, match=r"a\.json is given twice"):
         output_files([twice, Path(f"gitlab={twice}")], FORMATS)
     with pytest.raises(OutputError, match=r"must be one of \.txt, \.json, \.csv, \.md, \.xml, \.sarif"):
-        output_files([tmp_path / "a.html"], FORMATS)
+        output_files([tmp_path / "a.svg"], FORMATS)
     with pytest.raises(OutputError, match=r"'sarif'.* json.*\[unknown-format\]"):
         output_files([Path("sarif=a.html")], ("json",))
 

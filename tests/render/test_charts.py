@@ -1,11 +1,9 @@
 import io
-import json
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 
 import pytest
 import vl_convert
@@ -144,38 +142,6 @@ def test_png_is_twice_the_size_of_the_svg(spec, in_format) -> None:
     assert height == pytest.approx(2 * float(root.attrib["height"]), abs=2)
 
 
-class Tags(HTMLParser):
-    """What a page has outside its scripts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names, self.attributes = set(), set()
-
-    def handle_starttag(self, tag, attrs):
-        self.names.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-
-def test_page_stands_alone(spec, in_format) -> None:
-    page = in_format("html", chart=lambda _: spec)
-    tags = Tags()
-    tags.feed(page)
-    assert not {"src", "href", "srcset"} & tags.attributes
-    assert "link" not in tags.names
-    assert "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'" in page
-    assert page.count("</script>") == 2
-    assert "vegaEmbed(" in page
-    embedded = json.loads(re.search(r"^const spec = (.*);$", page, re.MULTILINE)[1])
-    assert embedded["title"] == spec["title"]
-    panels = next(key for key in spec if key.endswith("concat"))
-    assert embedded[panels] == json.loads(json.dumps(spec[panels]))
-
-
-def test_page_escapes_its_title(in_format) -> None:
-    page = in_format("html", chart=lambda _: SPECS["lines"])
-    assert "<title>Sweep of &lt;/script&gt;&lt;b&gt; &amp; co</title>" in page
-
-
 def test_vega_lite_has_no_warning(spec, capfd) -> None:
     vega = vl_convert.vegalite_to_vega(spec, show_warnings=True)
     assert vega["marks"]
@@ -305,7 +271,6 @@ def test_parquet_gives_back_what_went_in(rows: list[dict], at_a_time: int) -> No
     ("file", "module", "extra"),
     [
         ("sweep.svg", "vl_convert", "charts"),
-        ("sweep.html", "vl_convert", "charts"),
         ("sweep.parquet", "pyarrow", "parquet"),
     ],
 )

@@ -6,19 +6,36 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from ...render.elements import Finding, Page, Section, Table
+from ...render.elements import BAD, CAUTION, GOOD, Answer, Finding, Page, Section, Table
 from ...render.layout import Layout
 from ...render.options import Options
 from ...reports.diff import Place
-from ..reports.check import CheckReport, Result
+from ..reports.check import CheckReport, Outcome, Result
 from .comment import COMMENT_BYTES, comment
 from .words import cleaned, facts, figures, scope, sentences, subject, tally, worst_first
 
+IN_SHORT: dict[Outcome, tuple[str, str]] = {
+    "unchecked": (BAD, "could not be checked"),
+    "error": (BAD, "breaks rules"),
+    "warn": (CAUTION, "passes with warnings"),
+    "waived": (GOOD, "passes with waivers"),
+    "pass": (GOOD, "passes"),
+}
+"""The sign and words of each verdict."""
+
 
 def page(report: CheckReport, options: Options) -> Page:
-    """Results that fail; results that pass, if the user asked for them; and the verdict."""
+    """Results that fail; results that pass, if the user asked for them; and the verdict: in short if everything is shown."""
     report = cleaned(report)
-    return Page(f"samattn check: {report.thresholds}", scope(report), tuple(_sections(report, options)))
+    short = (_in_short(report),) if options.full else ()
+    return Page(
+        f"samattn check: {report.thresholds}", scope(report), tuple(_sections(report, options)), short
+    )
+
+
+def _in_short(report: CheckReport) -> Answer:
+    sign, words = IN_SHORT[report.verdict]
+    return Answer(f": {tally(report)}", sign, words)
 
 
 def markdown(report: CheckReport) -> str:
@@ -32,9 +49,10 @@ def _sections(report: CheckReport, options: Options) -> Iterator[Section]:
         if result.outcome != "pass":
             yield Finding(result.outcome, subject(result), sentences(result), tuple(facts(result)))
     passed = [result for result in ordered if result.outcome == "pass"]
-    if passed and options.all_layers:
+    if passed and (options.all_layers or options.full):
         yield _passed(passed, options)
-    yield Finding(report.verdict, tally(report))
+    if not options.full:
+        yield Finding(report.verdict, tally(report))
 
 
 def _passed(results: list[Result], options: Options) -> Table:

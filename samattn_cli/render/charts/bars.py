@@ -41,7 +41,7 @@ def spec(picture_: Picture) -> Spec:
     panels = [_panel(picture_, number, cost) for number, cost in enumerate(picture_.costs)]
     select = {"type": "point", "fields": ["attention"]}
     pick = {"name": "pick", "select": select, "bind": "legend", "views": [panel["name"] for panel in panels]}
-    hint = "Hover over a bar for its figure. Click a name below to pick it, next to it to undo."
+    hint = "Hover over a bar for its figure. Click a name in the legend to pick it, next to it to undo."
     body = {"params": [pick], "vconcat": panels, "spacing": 16, "usermeta": {"hint": hint}}
     return picture(picture_.title, picture_.subtitle, WIDTH, body)
 

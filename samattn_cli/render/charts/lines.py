@@ -42,7 +42,7 @@ DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
 SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle"}
 
 HINT = (
-    "Hover over a line for its figures. Click a name below to pick it, Shift-click to pick several, click next to them to "
+    "Hover over a line for its figures. Click a name in the legend to pick it, Shift-click to pick several, click next to them to "
     "undo. Drag to move, scroll to zoom, double-click to reset."
 )
 
@@ -149,7 +149,7 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
         "height": height,
         "data": {"values": [row for line in lines for row in _rows(line, most, step)]},
         "encoding": {**_encoding(picture_, lines), "y": _y(unit, ends, step)},
-        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step), picture_.line_title)),
+        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step), picture_)),
     }
 
 
@@ -236,7 +236,7 @@ def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
 
 
 def _layers(
-    name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]], line_title: str
+    name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]], picture_: Picture
 ) -> Iterator[Spec]:
     """The lines, their points (for the pointer alone if they are too many to show), and the marks."""
     yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
@@ -250,7 +250,7 @@ def _layers(
     if lines[0].unit == "ratio":
         yield _rule_at_one()
     if marks:
-        yield _marks(marks, line_title)
+        yield _marks(marks, picture_)
 
 
 def _rule_at_one() -> Spec:
@@ -260,8 +260,9 @@ def _rule_at_one() -> Spec:
     return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}
 
 
-def _marks(marks: Sequence[dict[str, Any]], line_title: str) -> Spec:
-    kinds = _unique(mark["kind"] for mark in marks)
+def _marks(marks: Sequence[dict[str, Any]], picture_: Picture) -> Spec:
+    """The marks of a panel; the panels share a legend, so each names the kinds of all."""
+    kinds = _unique(mark.kind for mark in picture_.marks)
     legend = {"title": "marks", "orient": "bottom", "values": kinds, "symbolSize": 110}
     shape = {"domain": list(SHAPES), "range": list(SHAPES.values())}
     return {
@@ -272,7 +273,7 @@ def _marks(marks: Sequence[dict[str, Any]], line_title: str) -> Spec:
             "strokeDash": {"value": [1, 0]},
             "opacity": {"condition": {"test": {"param": "pick_config"}, "value": 1}, "value": 0.12},
             "tooltip": [
-                {"field": "config", "title": line_title},
+                {"field": "config", "title": picture_.line_title},
                 *({"field": name} for name in ("kind", "text", "x", "exact")),
             ],
         },

@@ -51,7 +51,7 @@ def spec(picture_: Picture) -> Spec:
     parts = list(dict.fromkeys(part for group in picture_.groups for bar in group.bars for part in bar.parts))
     largest = _largest(picture_)
     panels = [_panel(group, parts, largest, picture_.unit) for group in picture_.groups]
-    hint = "Hover over a part for its figure. Click a name below to pick it, next to it to undo."
+    hint = "Hover over a part for its figure. Click a name in the legend to pick it, next to it to undo."
     body = {"vconcat": panels, "spacing": 20, "usermeta": {"hint": hint}}
     return picture(picture_.title, picture_.subtitle, NAMES + WIDTH, body)
 

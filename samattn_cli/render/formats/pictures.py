@@ -1,4 +1,4 @@
-"""Reports as pictures: SVG and PNG, and HTML with tooltips, which needs no network as all its scripts are in it."""
+"""Reports as pictures: SVG and PNG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from .. import layout_of
 from ..charts import convert
-from ..charts.page import to_page
 from ..charts.theme import Spec
 from ..options import Options
 
@@ -19,11 +18,6 @@ def to_svg(report: Any, options: Options) -> str:
 def to_png(report: Any, options: Options) -> bytes:
     """For slides, and where SVG is not shown."""
     return convert.to_png(_chart(report, options))
-
-
-def to_html(report: Any, options: Options) -> str:
-    """With figures in tooltips, a legend to pick lines by, and zoom."""
-    return to_page(_chart(report, options))
 
 
 def _chart(report: Any, options: Options) -> Spec:

@@ -8,7 +8,7 @@ from typing import Any
 from ...figures import FIGURES, names, of
 from ...metric_names import path_of
 from ...reports.diff import CHANGED, Diff, FigureChange, LayerChange
-from ...units import format_apart, format_change, format_percent, format_things, ranges
+from ...units import Figures, Rounded, format_apart, format_change, format_percent, format_things, ranges
 from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
 from ..options import Options
@@ -76,13 +76,15 @@ def _total(figure: FigureChange, name: str) -> tuple[str, ...]:
     if not figure.change:
         return (name, was, now, "same", "")
     change = _bare(format_apart(unit, abs(figure.change))[0], figure.metric)
-    return (name, was, now, f"{'+' if figure.change > 0 else '-'}{change}", _percent(figure))
+    signed = Rounded(f"{'+' if figure.change > 0 else '-'}{change}", figure.change, unit)
+    return (name, was, now, signed, _percent(figure))
 
 
 def _bare(text: str, metric: str) -> str:
     """Without the unit, where the name of its row or column has it."""
     figure = FIGURES[metric]
-    return text.removesuffix(figure.unit).rstrip() if figure.is_count else text
+    bare = text.removesuffix(figure.unit).rstrip() if figure.is_count else text
+    return Rounded(bare, text.value, text.unit) if isinstance(text, Rounded) else bare
 
 
 def _percent(figure: FigureChange) -> str:
@@ -120,9 +122,20 @@ def _row(layer: LayerChange, columns: Sequence[str], shares: int, *, wide: bool)
     for number, metric in enumerate(columns):
         figure = layer.figure(metric)
         both = figure is not None and figure.before is not None and figure.after is not None
-        cells.append(_bare(_arrows(figure.text), metric) if figure else "same")
+        cells.append(_both(figure) if figure else "same")
         cells += [_percent(figure) if figure and both else ""][: number < shares]
     return tuple(cells)
+
+
+def _both(figure: FigureChange) -> str:
+    """A figure before and after, or the one that there is."""
+    unit = FIGURES[figure.metric].unit
+    values = [value for value in (figure.before, figure.after) if value is not None]
+    texts = _bare(figure.text, figure.metric).split(CHANGED)
+    if len(texts) != len(values):
+        return _arrows(CHANGED.join(texts))
+    *first, last = [Rounded(text, value, unit) for text, value in zip(texts, values, strict=True)]
+    return Figures(*(part for text in first for part in (text, " → ")), last)
 
 
 def _attention(layer: LayerChange, *, wide: bool) -> str:

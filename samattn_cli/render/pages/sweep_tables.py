@@ -8,7 +8,7 @@ from itertools import pairwise
 from ...figures import PEAKS
 from ...records import replace
 from ...reports.sweep import Line, Sweep
-from ...units import format_percent, format_ratio, format_things
+from ...units import Figures, format_percent, format_ratio, format_things
 from ..elements import Table
 from ..options import Options
 from .sweep_words import (
@@ -151,7 +151,7 @@ def _matrix(report: Sweep, metric: str, lines: Sequence[Line], rows: Sequence[in
 def _cells(report: Sweep, line: Line, metric: str) -> list[str]:
     values, ratios = (values_of(report, line, name) for name in (metric, f"{metric}_vs_all_global"))
     return [
-        f"{formatted(metric, value, short=True)} {format_ratio(ratio)}"
+        Figures(formatted(metric, value, short=True), " ", format_ratio(ratio))
         for value, ratio in zip(values, ratios, strict=True)
     ]
 

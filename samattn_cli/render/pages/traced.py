@@ -238,7 +238,7 @@ def _rows(report: TracedAnalysis) -> Iterator[dict[str, Any]]:
 
 
 def chart(report: TracedAnalysis) -> dict[str, Any]:
-    """Bars of each layer's cost; the parts next to the layers are not drawn."""
+    """Bars of each layer's cost; the parts next to the layers are drawn only if there are no layers."""
     from ..charts import bars
     from ..charts.bars import Bar
     from ..charts.scales import unit_of
@@ -248,10 +248,15 @@ def chart(report: TracedAnalysis) -> dict[str, Any]:
     shown += [FIGURES["latency_ms"]] if report.device else []
     costs = tuple(Cost(figure.word_in([report.run.mode]), unit_of(figure)) for figure in shown)
     layers = tuple(
-        Bar(layer.name, layer.attention or "window", tuple(getattr(layer, figure.name) for figure in shown))
-        for layer in report.layers
+        Bar(
+            place.name,
+            getattr(place, "attention", None) or "window",
+            tuple(getattr(place, figure.name) for figure in shown),
+        )
+        for place in report.layers or report.parts
     )
-    subtitle = f"{', '.join(_how(report.run))}; {format_things(len(report.layers), 'layer')}."
+    count = format_things(len(report.layers), "layer") if report.layers else "no layers, all parts"
+    subtitle = f"{', '.join(_how(report.run))}; {count}."
     return bars.spec(bars.Picture(report.target, subtitle, costs, layers))
 
 
