@@ -24,7 +24,8 @@ STARTS = re.compile(
 """With one of these an encoder's own names begin."""
 
 PREFERRED = (
-    "model", "model_state_dict", "state_dict", "module", "net", "network", "params", "weights", "sam_model_state_dict",
+    "model", "model_state_dict", "state_dict", "module", "net", "network", "params_ema", "params", "weights",
+    "sam_model_state_dict",
     "online_model", "teacher",
 )  # fmt: skip
 """First names of prefixes, the preferred first, for files that have an encoder more than once; then the order in the file."""

@@ -24,7 +24,9 @@ PRESETS = (
     "swin2sr_classical_x2",
     "swin2sr_classical_x4",
     "swinir_classical_x4",
+    "swinir_denoising",
     "swinir_lightweight_x2",
+    "swinir_real_x4",
     "swinir_real_x4_large",
 )
 MEAN = (0.4488, 0.4371, 0.4040)
@@ -349,7 +351,7 @@ RECORDS = (
         name="SwinIR",
         blocks=("swin",),
         presets=("swinir_lightweight_x2",),
-        larger=("swinir_classical_x4", "swinir_real_x4_large"),
+        larger=("swinir_classical_x4", "swinir_denoising", "swinir_real_x4", "swinir_real_x4_large"),
         count=count,
         small=SWINIR,
         public=lambda config: SwinIR(config).eval(),

@@ -258,7 +258,11 @@ def _image_size(weights: Weights, patch: int, window: Size) -> Size:
 def _published_size(weights: Weights, window: int) -> int:
     """The image size of the published models with such windows; detectors take images of any size."""
     block = "swinv2" if "blocks.0.attn.logit_scale" in weights else "swin"
-    sizes = {model.stages[0].window_size[0]: model.image_size[0] for model in published_models(block)}
+    sizes = {
+        model.stages[0].window_size[0]: model.image_size[0]
+        for model in published_models(block)
+        if model.patch_embed == "patch_norm"  # models of others have the same blocks
+    }
     size = sizes.get(window, window * GRIDS)
     weights.notes.append(
         f"Weights do not show the image size: {size} is that of published models with windows of {window}. "
