@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,8 @@ from .elements import Table
 from .layer_columns import COLUMNS, amount, columns_of
 from .options import Options
 
+LEAST_TURNS = 4
+"""Layers of two kinds that take turns are shown in two rows from this number on."""
 GAP = 2
 """Spaces between two columns."""
 
@@ -76,6 +78,8 @@ def _table(title: str, taken: list[str], runs: list[list[LayerReport]], report: 
 
 def _indexes(run: list[LayerReport]) -> str:
     first, last = run[0].index, run[-1].index
+    if last - first >= len(run):
+        return f"{first},{run[1].index}..{last} ×{len(run)}"
     return str(first) if first == last else f"{first}-{last} ×{len(run)}"
 
 
@@ -84,13 +88,33 @@ _anywhere = attrgetter(*(field.name for field in fields(OpReport) if field.name 
 
 
 def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
-    """Runs of layers that differ only in their place, and in what else is live there."""
+    """Runs of layers that differ only in their place, and in what else is live there.
+
+    Where two kinds of layers take turns, such as windows and shifted windows, the layers of each kind are one run.
+    """
 
     def anywhere(layer: LayerReport) -> tuple[object, ...]:
         own = replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="", ops=())
         return own, *map(_anywhere, layer.ops)
 
-    return [list(run) for _, run in groupby(layers, key=anywhere)]
+    runs = [(key, list(run)) for key, run in groupby(layers, key=anywhere)]
+    folded: list[list[LayerReport]] = []
+    while runs:
+        turns = _turns(runs)
+        if turns < LEAST_TURNS:
+            folded.append(runs.pop(0)[1])
+            continue
+        folded += [[layer for _, run in runs[start:turns:2] for layer in run] for start in (0, 1)]
+        del runs[:turns]
+    return folded
+
+
+def _turns(runs: Sequence[tuple[object, list[LayerReport]]]) -> int:
+    """How many runs at the beginning are one layer each, of two kinds that take turns."""
+    turns = takewhile(
+        lambda place: len(runs[place][1]) == 1 and runs[place][0] == runs[place % 2][0], range(len(runs))
+    )
+    return len(list(turns))
 
 
 OpColumn = tuple[str, Callable[[OpReport], str]]

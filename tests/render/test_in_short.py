@@ -122,3 +122,27 @@ def test_a_step_on_several_gpus_leaves_what_is_said_twice_and_long_remedies_to_f
     assert "ignored_params" not in " ".join(lines)
     for word in ("time of the forward", "ignored_params", "sdpa attention"):
         assert word in full
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "swin_l",
+        *(
+            pytest.param(each, marks=pytest.mark.exhaustive)
+            for each in ("sam_vit_h", "sam2_hiera_l", "vitdet_b_fpn", "hiera_l")
+        ),
+    ],
+)
+def test_a_step_on_several_gpus_takes_60_lines_and_layers_that_take_turns_two(preset: str) -> None:
+    words = (preset, "--mode", "training", "--set", "run.parallel=fsdp2", "--set", "run.gpus=8")
+    lines = printed(*words, "--device", "a100_80", "--no-verify")
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+    if preset == "swin_l":  # 24 blocks, of which 18 are in the third stage; the last two are global
+        rows = [
+            line.split()[:2] for line in lines if " shift " in line or "window 7x7" in line or "×" in line
+        ]
+        labels = [" ".join(row) for row in rows]
+        assert labels == ["0 window", "1 7x7", "2 window", "3 7x7", "4,6..20 ×9", "5,7..21 ×9", "22-23 ×2"]
+        assert any(line.startswith("  - forward ") for line in lines)

@@ -14,6 +14,7 @@ from ...reports.analysis import (
     Analysis,
     Change,
     Comparison,
+    DeviceReport,
     Figures,
     Totals,
     TrainingReport,
@@ -48,8 +49,8 @@ SAID_ELSEWHERE = ("best-single-change", "what-makes-it-fit")
 """Findings that repeat the answer in short, or the table of changes."""
 FIGURES_OF_CHANGE = 29
 """The width of a change's figures in the table of changes."""
-OF_WINDOWS = ("padding", "saving-of-encoder", "global-layer-sets-peak")
-"""Findings on windows, which hold whatever the number of GPUs is."""
+OF_ONE_GPU = ("padding", "saving-of-encoder", "global-layer-sets-peak", "attention-kernel")
+"""Findings on windows and kernels, which hold whatever the number of GPUs is."""
 REMEDIES = {"fsdp2-padding": "fsdp2-padding-remedy"}
 """Findings with a remedy that is a finding of its own, which only a full report has."""
 MOST_CHANGES = 4
@@ -189,22 +190,26 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
 def _findings(report: Analysis, *, full: bool) -> Iterator[str]:
     """The findings; unless `full`, without those that the answer in short or a table has, and without long remedies.
 
-    Of a step on several GPUs those on windows are left out too, unless `full`.
+    Of a step on several GPUs those that hold on one as well are left out too, unless `full`.
     """
     for finding in report.findings:
-        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values(), *_of_windows(report)):
+        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values(), *_of_one_gpu(report)):
             more = " --full says what helps." if not full and finding.code in REMEDIES else ""
             yield f"{finding.message}{more}"
     if not full and report.communication is not None:
-        yield "--full has those on windows, all layers global, and all windowed."
+        yield "--full adds windows and kernels, all layers global, and all windowed."
 
 
-def _of_windows(report: Analysis) -> tuple[str, ...]:
-    return () if report.communication is None else OF_WINDOWS
+def _of_one_gpu(report: Analysis) -> tuple[str, ...]:
+    return () if report.communication is None else OF_ONE_GPU
+
+
+def _named(device: DeviceReport | None) -> str:
+    return "" if device is None else f", {device.name} ({device.description})"
 
 
 def _on_device(report: Analysis, *, full: bool) -> Iterator[Section]:
-    if report.device is None:
+    if report.device is None or (report.communication is not None and not full):  # said with the step
         return
     title = f"On {report.device.name} ({report.device.description})"
     yield Lines(title, tuple(on_device(report.device, report.training, full=full)))
@@ -285,7 +290,9 @@ def _training(report: Analysis, *, full: bool) -> Section:
         whole = format_count(report.totals.params)
         said = {"peak": format_bytes(training.peak_bytes), "weights that train": f"{whole} of {whole}"}
         on_one = "; ".join(f"{name} {value}" for name, value in rows if (name, value) not in said.items())
-        return Lines("Training step of one GPU", (on_one,))
+        device = report.device
+        of_device = () if device is None else on_device(device, training, full=False, short=True)
+        return Lines(f"Training step of one GPU{_named(device)}", (on_one, *of_device))
     note = "The rows do not add up to the peak: gradients grow while activations are freed."
     if full:
         rows = (*rows, *_step_times(training))

@@ -12,8 +12,13 @@ PREFIXES = ("", "M", "G")
 """Units that do not name what is counted."""
 
 
-def on_device(device: DeviceReport, training: TrainingReport, *, full: bool) -> Iterator[str]:
-    """What the run takes of the device, what is too large for it, and the time; with `full`, whether it fits."""
+def on_device(
+    device: DeviceReport, training: TrainingReport, *, full: bool, short: bool = False
+) -> Iterator[str]:
+    """What the run takes of the device, what is too large for it, and the time; with `full`, whether it fits.
+
+    `short`: the times of the phases alone, where the answer in short has that of the whole.
+    """
     if device.refused and full:
         yield f"does not run, whatever the memory: {device.refused}"
     elif full:
@@ -35,7 +40,10 @@ def on_device(device: DeviceReport, training: TrainingReport, *, full: bool) -> 
         )
     if device.too_large and full:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
-    yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
+    if short:
+        yield f"{', '.join(_phases(training))}; {_basis(device) if device.calibrated_share else 'by its datasheet'}"
+    else:
+        yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
 
 
 def _verdict(device: DeviceReport) -> str:
@@ -52,11 +60,20 @@ def missing_of(room: DeviceReport | MemoryReport) -> str:
 
 def _time_of(training: TrainingReport) -> str:
     """What the time is of."""
-    phases = training.forward_ms, training.backward_ms, training.optimizer_ms
-    if None in phases:
-        return "time of a pass"
-    forward, backward, optimizer = (format_ms(time or 0.0) for time in phases)
-    return f"time of a whole step (forward {forward}, backward {backward}, optimizer {optimizer})"
+    phases = _phases(training)
+    return f"time of a whole step ({', '.join(phases)})" if phases else "time of a pass"
+
+
+def _phases(training: TrainingReport) -> tuple[str, ...]:
+    """The times of the phases of a step; () in inference."""
+    times = {
+        "forward": training.forward_ms,
+        "backward": training.backward_ms,
+        "optimizer": training.optimizer_ms,
+    }
+    return (
+        () if None in times.values() else tuple(f"{name} {format_ms(ms or 0)}" for name, ms in times.items())
+    )
 
 
 def _basis(device: DeviceReport) -> str:
