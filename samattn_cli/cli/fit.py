@@ -13,7 +13,7 @@ from ..encoder.model import MAX_SIDE
 from ..encoder.wording import field_at, suggestion, word_at
 from ..errors import UsageError, did_you_mean
 from ..files.load import Override, load_config
-from ..render import PAGES, TABLES, TEXTS
+from ..render import PAGES, PICTURES, TABLES, TEXTS
 from . import complete
 from .ignored import say_ignored
 from .output import deliver, guarded, terminal_options, working
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..encoder.keys import Pair
     from ..studies.fit import Asked
 
-FORMATS = (*TEXTS, *TABLES, *PAGES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
 CHECKPOINTING = "checkpointing"
 GROWING = ("resolution", "batch-size", "global-layers")
 VARY = (*GROWING, CHECKPOINTING)
@@ -115,6 +115,8 @@ def fit(
 
       samattn fit sam_vit_b --memory 8GiB --vary resolution --aspect 16:9 -o fit.json -o fit.md
 
+      samattn fit sam_vit_h --device rtx_4090 --vary resolution -o fit.svg
+
       samattn fit sam_vit_h --device rtx_4090 --attention eager --vary checkpointing
     """
     from ..studies.fit import KERNELS, MODES, Asked
@@ -134,6 +136,7 @@ def fit(
         kernels=_some("--attention", attention, KERNELS),
         aspect=None if aspect is None else _aspect(aspect, encoder.whole_side),
         no_padding=no_padding,
+        curves=not {*PICTURES, *PAGES}.isdisjoint(formats.values()),
     )
     _check_sizes(asked)
     with working("working out every size", "answers") as tell:

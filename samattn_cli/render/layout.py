@@ -17,7 +17,7 @@ class Layout(NamedTuple):
     Attributes:
         page: the sections, which the terminal, Markdown and LaTeX show, each in its own way.
         rows: flat dictionaries, all with the same keys, for CSV and Parquet.
-        chart: a Vega-Lite spec, for SVG, PNG and HTML; None if the kind has no chart.
+        chart: a Vega-Lite spec, for SVG, PNG and HTML, or None if the report has nothing to draw; None if the kind has no chart.
         markdown: its Markdown, if that is not made from the page.
         charts: other charts by name, which `--chart` chooses.
         columns: the rows as NumPy arrays by name, from which CSV and Parquet are written some rows at a time.
@@ -25,7 +25,12 @@ class Layout(NamedTuple):
 
     page: Callable[[Any, Options], Page]
     rows: Callable[[Any], Iterator[dict[str, Any]]]
-    chart: Callable[[Any], dict[str, Any]] | None = None
+    chart: Callable[[Any], dict[str, Any] | None] | None = None
     markdown: Callable[[Any], str] | None = None
     columns: Callable[[Any], Mapping[str, Any]] | None = None
-    charts: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType({})
+    charts: Mapping[str, Callable[[Any], dict[str, Any] | None]] = MappingProxyType({})
+
+    def drawn(self, report: Any, name: str) -> dict[str, Any] | None:
+        """The chart of a name, or the first one; None if the kind has none, or the report nothing to draw."""
+        chart = self.charts.get(name, self.chart)
+        return None if chart is None else chart(report)

@@ -57,6 +57,8 @@ class Answer:
         candidates: how many were looked at: all there are, up to one that surely does not fit.
         tried_from: the smallest that was replayed through the allocator, if gaps among smaller ones were not looked for; else "".
         every_one: whether they all were worked out; else the edge was found by halving, and gaps were not looked for.
+        curve: the size and the live bytes of each candidate, up to somewhat more than the memory; () if that was not asked for. The
+            size is the longer side of the image in pixels, the number of images, or that of global layers.
     """
 
     vary: Vary
@@ -72,6 +74,7 @@ class Answer:
     candidates: int = 0
     every_one: bool = True
     tried_from: str = ""
+    curve: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

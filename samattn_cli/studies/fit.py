@@ -32,6 +32,8 @@ from .readers import FIGURES
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
 MODES = ("inference", "training")
 KERNELS = ("eager", "sdpa", "fused")
+BEYOND = 1.5
+"""Up to how many times the memory the candidates of a curve take."""
 MOST_TRIED = 16
 """Candidates on each side of an edge that are replayed one by one, to find gaps."""
 
@@ -49,6 +51,7 @@ class Asked:
     gaps: bool = (
         True  # whether smaller candidates near the edge are replayed too, to find those that do not fit
     )
+    curves: bool = False  # whether to say the live bytes of the candidates
 
 
 def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, tell: Tell = silent) -> Fit:
@@ -189,7 +192,27 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: As
     edges = _every_one if candidates.alike else _by_halving
     for mode, edge in edges(candidates, memory_bytes, asked.modes):
         tried = Tried(candidates, mode, memory)
-        yield _answer(vary, tried, with_room(tried, edge, gaps=asked.gaps))
+        found = _answer(vary, tried, with_room(tried, edge, gaps=asked.gaps))
+        yield replace(found, curve=tuple(_curve(tried, vary)), mode=mode) if asked.curves else found
+
+
+def _curve(tried: Tried, vary: Vary) -> Iterator[tuple[int, int]]:
+    """The sizes and live bytes of all candidates up to somewhat more than the memory; or of those that were tried."""
+    candidates, most = tried.candidates, int(BEYOND * bytes_of(tried.memory))
+    if candidates.alike:
+        peaks = candidates.peaks([PEAKS[tried.mode]], most)[PEAKS[tried.mode]]
+        last = max(np.flatnonzero(peaks <= most).tolist(), default=-1)
+        live = {place: int(peaks[place]) for place in range(last + 1)}
+    else:
+        live = {place: tried.passes(place).peak_bytes for place in sorted(tried.known)}
+    for place, peak in live.items():
+        yield _size_of(candidates[place], vary), peak
+
+
+def _size_of(config: EncoderConfig, vary: Vary) -> int:
+    if vary == "resolution":
+        return max(config.image_size)
+    return config.run.batch_size if vary == "batch_size" else len(global_layers_of(config))
 
 
 def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked) -> Candidates:

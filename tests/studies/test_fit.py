@@ -336,7 +336,7 @@ def test_bytes_that_are_none_are_refused(text, code):
         (["--memory", "8GiB", "--aspect", "3by2"], "[not-an-aspect]"),
         (["--memory", "8GiB", "--aspect", "0x2"], "[not-an-aspect]"),
         (["--memory", "8GiB", "--aspect", "1:1000000"], "1,048,576 [out-of-range]"),
-        (["--memory", "8GiB", "-o", "fit.svg"], "[unknown-extension]"),
+        (["--memory", "8GiB", "-o", "fit.pdf"], "[unknown-extension]"),
         (["--memory", "8GiB", "--vary", "batch-size", "--aspect", "3:2"], "[missing-option]"),
         (["--memory", "8GiB", "--vary", "batch-size", "--no-padding"], "[missing-option]"),
     ],

@@ -21,8 +21,8 @@ unless a value is zero. Numbers are Python's, not NumPy's (`array.tolist()`). Gi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ TICKS = 8  # values of an axis up to which each has a tick
 ONE, FEW = (680, 400), (420, 270)
 """Width and height in pixels of a panel that stands alone, and of one among others."""
 DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
-SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle"}
+SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle", "largest that fits": "square"}
 
 HINT = (
     "Hover over a line for its figures. Click a name in the legend to pick it, Shift-click to pick several, click next to them to "
@@ -48,7 +48,7 @@ HINT = (
 
 X = Any
 """A number, or a string on an axis of words."""
-MarkKind = Literal["crossover", "cliff", "measured"]
+MarkKind = Literal["crossover", "cliff", "measured", "largest that fits"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,17 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A line from side to side of the panel `metric`, and the words on it."""
+
+    metric: str
+    y: float
+    words: str
+
+
+@dataclass(frozen=True)
 class Picture:
-    """What to draw; `line_title` says what the lines differ in."""
+    """What to draw; `line_title` says what the lines differ in, `x_titles` what is along the axis of some panels."""
 
     title: str
     subtitle: str
@@ -85,6 +94,8 @@ class Picture:
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
     line_title: str = "config"
+    limits: tuple[Limit, ...] = ()
+    x_titles: Mapping[str, str] = field(default_factory=dict)
 
 
 def spec(picture_: Picture) -> Spec:
@@ -136,11 +147,17 @@ def _params(panels: Sequence[Spec]) -> list[Spec]:
 def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> Spec:
     lines = [line for line in picture_.lines if line.metric == metric]
     marks = [mark for mark in picture_.marks if mark.metric == metric]
+    limits = [limit for limit in picture_.limits if limit.metric == metric]
+    own = replace(picture_, lines=tuple(lines), x_title=picture_.x_titles.get(metric, picture_.x_title))
     name = f"panel_{_unique(line.metric for line in picture_.lines).index(metric)}"
     width, height = size
     unit, ends = (
         lines[0].unit,
-        [*chain(*((min(line.ys), max(line.ys)) for line in lines)), *(mark.y for mark in marks)],
+        [
+            *chain(*((min(line.ys), max(line.ys)) for line in lines)),
+            *(mark.y for mark in marks),
+            *(limit.y for limit in limits),
+        ],
     )
     step = scales.step_of(ends, unit)
     return {
@@ -148,8 +165,14 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
         "width": width,
         "height": height,
         "data": {"values": [row for line in lines for row in _rows(line, most, step)]},
-        "encoding": {**_encoding(picture_, lines), "y": _y(unit, ends, step)},
-        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step), picture_)),
+        "encoding": {
+            **_encoding(picture_, lines, own if picture_.x_titles else picture_),
+            "y": _y(unit, ends, step),
+        },
+        "layer": [
+            *_layers(name, lines, _mark_rows(marks, unit, step), picture_),
+            *(layer for limit in limits for layer in _limit(limit, step)),
+        ],
     }
 
 
@@ -175,11 +198,11 @@ def _mark_rows(marks: Sequence[Mark], unit: Unit, step: int) -> list[dict[str, A
     ]
 
 
-def _encoding(picture_: Picture, lines: Sequence[Line]) -> Spec:
+def _encoding(picture_: Picture, lines: Sequence[Line], own: Picture) -> Spec:
     configs = _unique(line.config for line in picture_.lines)
     variants = _unique(line.variant for line in picture_.lines)
     return {
-        "x": _x(picture_),
+        "x": _x(own),
         "color": {
             "field": "config",
             "type": "nominal",
@@ -198,7 +221,7 @@ def _encoding(picture_: Picture, lines: Sequence[Line]) -> Spec:
         "tooltip": [
             {"field": "config", "title": picture_.line_title},
             *([{"field": "variant"}] if len(variants) > 1 else []),
-            {"field": "x", "title": picture_.x_title, **({} if _words(picture_) else {"format": ",~r"})},
+            {"field": "x", "title": own.x_title, **({} if _words(picture_) else {"format": ",~r"})},
             {"field": "exact", "title": lines[0].metric},
         ],
     }
@@ -258,6 +281,31 @@ def _rule_at_one() -> Spec:
     across = {"x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": CONTRAST}}
     plain = {"opacity": {"value": 1}, "strokeDash": {"value": [1, 0]}, "tooltip": {"value": None}}
     return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}
+
+
+def _limit(limit: Limit, step: int) -> Iterator[Spec]:
+    """A dashed line, also if no line is picked, and its words below it."""
+    at = {"data": {"values": [{"y": scales.number(limit.y, step), "words": limit.words}]}}
+    plain = {"opacity": {"value": 1}, "strokeDash": {"value": [6, 4]}, "tooltip": {"value": None}}
+    color = {"color": {"value": CONTRAST}}
+    yield {
+        **at,
+        "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
+        "encoding": {"x": {"value": 0}, "x2": {"value": "width"}, **color, **plain},
+    }
+    yield {
+        **at,
+        "mark": {
+            "type": "text",
+            "align": "left",
+            "baseline": "top",
+            "dx": 4,
+            "dy": 4,
+            "fontSize": 11,
+            "aria": False,
+        },
+        "encoding": {"x": {"value": 0}, "text": {"field": "words"}, **color, **plain},
+    }
 
 
 def _marks(marks: Sequence[dict[str, Any]], picture_: Picture) -> Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import OutputError
 from .. import layout_of
 from ..charts import convert
 from ..charts.theme import Spec
@@ -21,8 +22,18 @@ def to_png(report: Any, options: Options) -> bytes:
 
 
 def _chart(report: Any, options: Options) -> Spec:
+    """The chart.
+
+    Raises:
+        TypeError: if the kind of report has none.
+        OutputError: if the report has nothing to draw.
+    """
     layout = layout_of(report)
-    chart = layout.charts.get(options.chart, layout.chart)
-    if chart is None:
+    if layout.chart is None:
         raise TypeError(f"a report of kind {report.kind!r} has no chart")
-    return chart(report)
+    chart = layout.drawn(report, options.chart)
+    if chart is None:
+        raise OutputError(
+            "nothing-to-draw", f"a picture of this {report.kind} has nothing to draw; use another format"
+        )
+    return chart

@@ -273,4 +273,13 @@ def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
     return {prefix: label or None} | {f"{prefix}_{name}": value for name, value in figures.items()}
 
 
-LAYOUT = Layout(page, rows)
+def chart(report: Fit) -> dict[str, Any] | None:
+    """A panel for each question and mode: see `fit_chart`; None without curves."""
+    if not any(answer.curve for answer in report.answers):
+        return None
+    from .fit_chart import chart as drawn
+
+    return drawn(report)
+
+
+LAYOUT = Layout(page, rows, chart)

@@ -74,16 +74,16 @@ def render(report: Any, options: Options) -> str:
     page = layout.page(report, replace(options, width=WIDTH, full=not options.brief))
     names, sections = Names(RESERVED), () if options.brief else page.sections
     first = [*_answer(page, names), *_made(filter(_is_first, sections), names)]
-    name = names("Picture") if layout.chart and not options.brief else ""
+    chart = None if options.brief else layout.drawn(report, options.chart)
+    name = names("Picture") if chart else ""
     rest = [
         *_made(filterfalse(_is_first, sections), names),
         *_made(() if options.brief else known(report), names),
         *_made(_about(report, options), names),
     ]
     picture = Drawn("")
-    if layout.chart and name:
-        chart = layout.charts.get(options.chart, layout.chart)
-        picture = drawn(chart(report), sum(map(len, (*first, *rest))))
+    if chart:
+        picture = drawn(chart, sum(map(len, (*first, *rest))))
         first.append("\n".join(wrapped("Picture", name, (picture.figure,))))
     return _document(page, "\n".join([*first, *rest]), _links(names), picture.script)
 
