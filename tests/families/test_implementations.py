@@ -34,16 +34,16 @@ SMALL = ["depth=3", "global_attn_indexes=1", "run.batch_size=2"]
 TINY = ["image_size=130", "patch_size=13", "num_heads=3", "embed_dim=24", "window_size=4", "out_chans=7"]
 
 
-def each_once(*forms):
-    """Each form with one of the two kernels in turn; with the other, each week."""
+def each_once(*forms, weekly=()):
+    """Each form with one of the two kernels in turn; with the other, and the forms `weekly` with both, each week."""
     return [
         pytest.param(
             form,
             kernel,
             id=" ".join([*form, kernel]),
-            marks=[pytest.mark.exhaustive] if (number + at) % 2 else [],
+            marks=[pytest.mark.exhaustive] if number >= len(forms) or (number + at) % 2 else [],
         )
-        for number, form in enumerate(forms)
+        for number, form in enumerate((*forms, *weekly))
         for at, kernel in enumerate(("sdpa", "eager"))
     ]
 
@@ -76,10 +76,12 @@ def test_peak_of_a_model_of_transformers_at_1024(preset, attention, dtype, mib):
     each_once(
         ["image_size=800", *SMALL],  # a grid of 50, padded to 56
         ["image_size=512", "window_size=16", *SMALL],  # a grid of 32: nothing to pad, and a copy all the same
-        ["run.dtype=bfloat16", *TINY, *SMALL],
-        ["run.dtype=float16", "run.checkpointing=true", "image_size=240", *SMALL],
         ["run.dtype=float16", "rel_pos=none", "pos_embed=none", "qkv_bias=false", "image_size=240", *SMALL],
-        ["window_size=0", "global_attn_indexes=none", "depth=2", *TINY],
+        ["run.dtype=float16", "run.checkpointing=true", "image_size=240", *SMALL],
+        weekly=[
+            ["run.dtype=bfloat16", *TINY, *SMALL],
+            ["window_size=0", "global_attn_indexes=none", "depth=2", *TINY],
+        ],
     ),
 )
 def test_sam_of_transformers_is_derived_to_the_last_byte(attention, changes):
@@ -110,8 +112,10 @@ def test_vit_of_transformers_is_derived_to_the_last_byte(attention, changes):
     each_once(
         ["image_size=[96,160]"],  # grids of 24x40 to 3x5: windows of 14 and 7 pad
         ["image_size=[32,96]"],  # the last grid, 1x3, is in one window: joining it copies nothing
-        ["image_size=256", "run.dtype=bfloat16", "run.batch_size=2"],  # windows of 8 and 4 do not pad
-        ["image_size=256", "run.dtype=float16", "run.batch_size=2", "run.checkpointing=true"],
+        weekly=[
+            ["image_size=256", "run.dtype=bfloat16", "run.batch_size=2"],  # windows of 8 and 4 do not pad
+            ["image_size=256", "run.dtype=float16", "run.batch_size=2", "run.checkpointing=true"],
+        ],
     ),
 )
 def test_sam2_of_transformers_is_derived_to_the_last_byte(attention, changes):
@@ -280,14 +284,14 @@ def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
 @pytest.mark.parametrize(
     ("changes", "attention"),
     each_once(
-        [],  # the last grid, of 7x7, is the window
+        ["run.dtype=bfloat16", "image_size=[232,224]"],  # odd grids, which a merging pads
         [
             "run.dtype=float16",
             "run.batch_size=2",
             "image_size=[200,296]",
             "pos_embed=learned",
         ],  # each grid is padded
-        ["run.dtype=bfloat16", "image_size=[232,224]"],  # odd grids, which a merging pads
+        weekly=[[]],  # the last grid, of 7x7, is the window
     ),
 )
 def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):

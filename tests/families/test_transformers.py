@@ -66,9 +66,7 @@ PATHS = [
         "eager",
         [*HALF, "image_size=[112,144]", "residual_block_indexes=[0]"],
     ),  # tables are resized
-    ("vitdet_b", "eager", ["run.autocast=float16", "run.batch_size=2", "residual_block_indexes=[1]"]),
     ("florence2_base", "sdpa", HALF),  # grids of 10x14 to 2x2, which one padded window covers
-    ("florence2_base", "eager", ["stages.0.depth=4", "run.dtype=bfloat16"]),
     ("sam3_vision", "eager", BRAIN),  # a grid of 8 in windows of 3, its positions in tiles of 2
     ("qwen2_5_vl_vision", "sdpa", HALF),
 ]

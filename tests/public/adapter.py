@@ -219,14 +219,14 @@ RECORDS = (
             },
         },
         folded={
-            "adapters train": TWO_BLOCKS,
             "all trains, in autocast, checkpointed": TWO_BLOCKS | ALL | AUTOCAST,
             "volumes, fused": TWO_BLOCKS | VOLUMES | {"window_size": 2} | ALL | FUSED,
+        },
+        in_full={
+            "adapters train": TWO_BLOCKS,
             "a volume in autocast": TWO_BLOCKS
             | {"depth_slices": 4, "run.batch_size": 4, "run.autocast": "bfloat16"}
             | ALL,
-        },
-        in_full={
             "volumes in autocast": TWO_BLOCKS | VOLUMES | {"run.autocast": "float16"},
             "volumes in autocast, checkpointed": TWO_BLOCKS | VOLUMES | AUTOCAST,
             "volumes, not square, checkpointed": TWO_BLOCKS

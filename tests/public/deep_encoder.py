@@ -137,7 +137,6 @@ RECORDS = (
             "sdpa": {"run.batch_size": 2, "run.attention": "sdpa"},
         },
         folded={
-            "eager": {},
             "checkpointed in autocast": {
                 "run.autocast": "bfloat16",
                 "run.checkpointing": True,
@@ -145,6 +144,7 @@ RECORDS = (
             },
         },
         in_full={
+            "eager": {},
             "a grid that halves unevenly": {"image_size": [56, 104], "run.batch_size": 2},
             "sdpa in bfloat16": {
                 "run.attention": "sdpa",

@@ -92,14 +92,11 @@ RECORDS = (
         outputs=lambda theirs, config, image: (theirs(image, grid_thw=grids_of(config)).pooler_output,),
         values=VARIANTS | {"sdpa": {"run.attention": "sdpa"}},
         folded={
-            "bfloat16": {"run.dtype": "bfloat16"},
-            "autocast": {"run.autocast": "bfloat16"},
             "keys and values of groups, in training": {
                 "num_heads": 4,
                 "num_kv_heads": 2,
                 "run.mode": "training",
             },
-            "keys and values of one group, sdpa": {"num_kv_heads": 1, "run.attention": "sdpa"},
             "sdpa in bfloat16, checkpointed": {
                 "run.attention": "sdpa",
                 "run.dtype": "bfloat16",
@@ -109,6 +106,9 @@ RECORDS = (
         in_full=VARIANTS
         | {
             "float16": {"run.dtype": "float16"},
+            "bfloat16": {"run.dtype": "bfloat16"},
+            "autocast": {"run.autocast": "bfloat16"},
+            "keys and values of one group, sdpa": {"num_kv_heads": 1, "run.attention": "sdpa"},
             "autocast, checkpointed": {"run.autocast": "float16", "run.checkpointing": True},
             "sdpa, two images": {"run.attention": "sdpa", "run.batch_size": 2},
             "no neck, so that the last block lets go of the positions": {

@@ -165,7 +165,6 @@ RECORDS = (
             "no bias of qkv": one_stage("swin", qkv_bias=False),
         },
         folded={
-            "two images in autocast": {"run.batch_size": 2, "run.autocast": "bfloat16"},
             "a norm whose result nothing reads": {"neck": "swin_backbone", "norm": False},
             "windows that are not square, checkpointed": {
                 "stages": encoder(windows=([3, 4], 2), shift_size=[1, 0], qkv_bias=False)["stages"],
@@ -173,6 +172,7 @@ RECORDS = (
             },
         },
         in_full={
+            "two images in autocast": {"run.batch_size": 2, "run.autocast": "bfloat16"},
             "sdpa": {"run.batch_size": 2} | SDPA,
             "sdpa in autocast": {"run.autocast": "float16"} | SDPA,
         },
@@ -206,12 +206,14 @@ RECORDS = (
             "no bias of qkv": one_stage("swinv2", qkv_bias=False),
         },
         folded={
-            "eager": {},
             "two images in bfloat16, no bias of qkv": in_each_stage(qkv_bias=False)
             | {"run.dtype": "bfloat16", "run.batch_size": 2},
             "torchvision's bias of keys": in_each_stage(zeroed_key_bias=True),
         },
-        in_full={"autocast, checkpointed": {"run.autocast": "bfloat16", "run.checkpointing": True}},
+        in_full={
+            "eager": {},
+            "autocast, checkpointed": {"run.autocast": "bfloat16", "run.checkpointing": True},
+        },
         verified={"swinv2_t": {}},
         bad={
             "a bias of keys alone": (

@@ -237,8 +237,9 @@ RECORDS = (
                 "stages.1.window_size": [3, 2],
             },
         },
-        folded={"eager": {}, "sdpa, bfloat16": {"run.attention": "sdpa", "run.dtype": "bfloat16"}},
+        folded={"eager": {}},
         in_full={
+            "sdpa, bfloat16": {"run.attention": "sdpa", "run.dtype": "bfloat16"},
             "autocast, checkpointing": {"run.autocast": "bfloat16", "run.checkpointing": True},
             "one window, a class of rows": {
                 "image_size": [24, 56],

@@ -1,8 +1,9 @@
-"""A process that has imported samattn and torch, and forks for each command: `python -m tests.support.forking`.
+"""A process that has imported samattn and torch, and forks for each command: `python -m tests.support.forking SOCKET`.
 
 Each command runs in a process of its own, with its own streams, environment and working directory, but nobody waits for
-imports again: they are four fifths of what a short command takes. Requests and answers are lines of JSON. A process that measures
-or traces for a command is a fork too, if no variables are set for it.
+imports again: they are four fifths of what a short command takes. All workers of a test run connect to the same process, which
+ends when the last of them has gone. Requests and answers are lines of JSON: a worker waits for an answer before it asks again.
+A process that measures or traces for a command is a fork too, if no variables are set for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import gc
 import json
 import os
 import resource
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,27 +23,99 @@ from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import walk_packages
 from tempfile import TemporaryFile
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 PATIENCE_S = 1800
 """After this long a process hangs. It limits no speed: on a loaded machine a command takes minutes."""
 
 
-def serve() -> None:
-    """Answer requests on standard input until it ends."""
-    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w", buffering=1)
+LONELY_S = 60
+"""After this long without a worker the process ends."""
+
+
+def serve(path: str) -> None:
+    """Answer the requests of workers at a socket until no worker is left."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
     _import_all()
     _fork_children()
     gc.freeze()
-    for line in requests:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)  # noqa: T201 - the worker that started this process reads it
+        os.dup2(nothing, 1)
+        try:
+            _Server(listener).run()
+        finally:
+            Path(path).unlink(missing_ok=True)
+
+
+class _Server:
+    """The workers that are connected, and the processes that run a command for one of them."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener = listener
+        self.running: dict[int, socket.socket] = {}
+        self.ended, wakes = socket.socketpair()
+        wakes.setblocking(False)
+        self.ended.setblocking(False)
+        signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        self.wakes = wakes  # open as long as this
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(listener, selectors.EVENT_READ)
+        self.selector.register(self.ended, selectors.EVENT_READ)
+        self.workers: dict[socket.socket, TextIO] = {}
+
+    def run(self) -> None:
+        """Until no worker is left."""
+        while ready := self.selector.select(None if self.workers else LONELY_S):
+            for key, _ in ready:
+                if key.fileobj is self.listener:
+                    self._connect()
+                elif key.fileobj is self.ended:
+                    self._answer()
+                elif not self._ask(cast("socket.socket", key.fileobj)):
+                    return
+
+    def _connect(self) -> None:
+        worker, _ = self.listener.accept()
+        self.workers[worker] = worker.makefile(encoding="utf-8")
+        self.selector.register(worker, selectors.EVENT_READ)
+
+    def _ask(self, worker: socket.socket) -> bool:
+        """Start a command for a worker; without one, the worker has gone. Whether a worker is left."""
+        line = self.workers[worker].readline()
+        if not line:
+            self.selector.unregister(worker)
+            del self.workers[worker]
+            worker.close()
+            return bool(self.workers)
         pid = os.fork()
         if not pid:
+            self._leave()
             _become(json.loads(line))
-        _, status = os.waitpid(pid, 0)
-        answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        self.running[pid] = worker
+        return True
+
+    def _leave(self) -> None:
+        """In a fork: nothing here is its own."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.selector.close()
+        for each in (self.listener, self.ended, self.wakes, *self.workers.values(), *self.workers):
+            each.close()
+
+    def _answer(self) -> None:
+        """Tell the workers whose commands have ended."""
+        self.ended.recv(4096)
+        for pid in list(self.running):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                worker = self.running.pop(pid)
+                if worker in self.workers:
+                    worker.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def _import_all() -> None:
@@ -125,4 +200,4 @@ def _call(function: Callable[[], object], code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

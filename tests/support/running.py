@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from tests.support.forking import PATIENCE_S
 
@@ -64,7 +66,6 @@ def _started(
 def _forked(
     arguments: tuple[str, ...], cwd: Path | None, stdin: str | None, env: dict[str, str], headroom: int
 ) -> subprocess.CompletedProcess[str]:
-    server = _server()
     with TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_text(stdin or "", "utf-8")
@@ -74,25 +75,71 @@ def _forked(
             "environment": env,
             "headroom": headroom,
         }
-        server.stdin.write(json.dumps(request | {"streams": list(map(str, streams))}) + "\n")
-        server.stdin.flush()
-        code = int(server.stdout.readline())
+        code = _code_of(json.dumps(request | {"streams": list(map(str, streams))}))
         out, err = (stream.read_text("utf-8") for stream in streams[1:])
     return subprocess.CompletedProcess(arguments, code, out, err)
 
 
+def _code_of(request: str) -> int:
+    """Its exit code. If the process that runs commands has died, or ended as this worker came, another one runs it."""
+    try:
+        return _server().ask(request)
+    except (OSError, EOFError):
+        _server.cache_clear()
+        return _server().ask(request)
+
+
+class Server:
+    """A connection to the process that forks for each command: see forking.py."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
+        self.answers = self.socket.makefile(encoding="utf-8")
+
+    def ask(self, request: str) -> int:
+        """Have a command run; its exit code."""
+        self.socket.sendall(f"{request}\n".encode())
+        answer = self.answers.readline()
+        if not answer:
+            raise EOFError("the process that runs commands has ended")
+        return int(answer)
+
+    def close(self) -> None:
+        """The process ends when no worker is connected."""
+        self.answers.close()
+        self.socket.close()
+
+
 @cache
-def _server() -> subprocess.Popen[str]:
-    """The process that forks for each command: see forking.py."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.forking"],
+def _server() -> Server:
+    """The process of all workers of this test run; the first that needs it starts it while the others wait."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
+    path = f"{gettempdir()}/samattn-{run}.sock"
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            server = Server(path)
+        except OSError:
+            Path(path).unlink(missing_ok=True)
+            _start(path)
+            server = Server(path)
+    atexit.register(server.close)
+    return server
+
+
+def _start(path: str) -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.forking", path],
         cwd=ROOT,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
         env=environment(COLUMNS="80"),
     )
-    atexit.register(server.wait)
-    atexit.register(server.stdin.close)
-    return server
+    with started.stdout as out:
+        assert out.readline() == b"ready\n"
+    atexit.register(started.poll)  # it outlives this worker as long as others are connected
