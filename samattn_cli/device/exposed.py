@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..encoder.model import Phase, Section
 from ..records import dataclass
-from ..tape.communication import ALL_GATHER, ALL_REDUCE, REDUCE_SCATTER, Collective, Collectives, Sent
+from ..tape.communication import ALL_REDUCE, Collective, Collectives, Sent
+from ..tape.sharded import ALL_GATHER, REDUCE_SCATTER
 from .collectives import collective_ms, link_between
 from .model import Interconnect
 

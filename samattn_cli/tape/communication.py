@@ -7,7 +7,8 @@ torch/distributed/optim/zero_redundancy_optimizer.py (see `ddp.py`, `zero.py` an
   has completed its last gradient. Each micro-batch does both.
 - ZeroRedundancyOptimizer broadcasts each weight that trains after the optimizer's step, those of rank 0 first.
 - FSDP2 gathers the weights outside of blocks and then those of each block in the forward, and those of each block again in the
-  backward unless they stay gathered. It reduces and scatters the gradients of each block, and then those outside of blocks.
+  backward unless they stay gathered. It reduces and scatters the gradients of each block, and then those outside of blocks. The
+  order is that of the run whose memory is counted (`sharded_order.py`).
 - Collectives are rings. Of a tensor of S bytes, the whole one, each of n ranks sends 2(n-1)/n S in an all-reduce, (n-1)/n S in an
   all-gather and in a reduce-scatter, and S in a broadcast (nccl-tests, doc/PERFORMANCE.md).
 
@@ -23,13 +24,13 @@ from ..encoder.model import Phase
 from ..records import dataclass
 from . import ddp
 from .fsdp import Sharding
-from .sharded import ROOT
-from .sharded_order import is_live
+from .sharded import ALL_GATHER, REDUCE_SCATTER
+from .sharded_order import begun
 from .sharded_training import ShardedStep
 from .training import TrainingStep
 from .zero import shares
 
-ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST = "all_reduce", "all_gather", "reduce_scatter", "broadcast"
+ALL_REDUCE, BROADCAST = "all_reduce", "broadcast"
 COLLECTIVES = (ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST)
 
 
@@ -134,45 +135,11 @@ def _of_zero1(step: TrainingStep) -> Iterator[Collective]:
 def _of_fsdp(step: ShardedStep) -> Iterator[Collective]:
     """The collectives of a micro-batch."""
     groups, sharding = step.groups, Sharding.of(step.config.run)
-    blocks = [segment.name for segment in step.forward.segments if segment.layer is not None]
-    for name in (ROOT, *blocks):
-        yield Collective(ALL_GATHER, groups[name].buffer_bytes, sharding.gpus, "forward", name)
-    for kind, name, begins_with in _backward_of_fsdp(step, blocks, is_gathered=not sharding.kept_over):
+    for kind, name, phase, segment in begun(step, groups):
         group, is_gathering = groups[name], kind == ALL_GATHER
         nbytes = group.buffer_bytes if is_gathering else group.reduced_bytes
-        ranks = sharding.kept_over if is_gathering else sharding.gpus
-        if nbytes:
-            yield Collective(kind, nbytes, ranks, "backward", begins_with)
-
-
-def _backward_of_fsdp(
-    step: TrainingStep, blocks: list[str], *, is_gathered: bool
-) -> Iterator[tuple[str, str, str]]:
-    """The kind, the group and the segment of each collective of a backward; that of the segment is "" at its end.
-
-    A block is gathered before its backward, and the block before it ahead. Its gradients are reduced when that of its input is there.
-    """
-    there = set(blocks) if is_gathered else set()
-    due, unfinished, begins = "", list(blocks), True
-    for segment, run in zip(reversed(step.forward.segments), reversed(step.backward), strict=True):
-        if due:
-            unfinished.remove(due)
-            yield REDUCE_SCATTER, due, due
-        is_block = segment.layer is not None and is_live(run)
-        wanted = [segment.name, *_before(segment.name, blocks)] if is_block else []
-        wanted += blocks[-1:] if begins else []
-        begins = False
-        for name in wanted:
-            if name not in there:
-                there.add(name)
-                yield ALL_GATHER, name, name
-        hands_on = any(storage is not None for storage in run.handed_on)
-        due = segment.name if is_block and hands_on else ""
-    yield REDUCE_SCATTER, ROOT, ""
-    yield from ((REDUCE_SCATTER, name, "") for name in unfinished)
-
-
-def _before(name: str, blocks: list[str]) -> list[str]:
-    """The block before a block, if there is one."""
-    place = blocks.index(name)
-    return blocks[place - 1 : place] if place else []
+        is_part = (
+            is_gathering and phase == "backward"
+        )  # then those that kept the weights after the forward take part
+        if nbytes or phase == "forward":
+            yield Collective(kind, nbytes, sharding.kept_over if is_part else sharding.gpus, phase, segment)

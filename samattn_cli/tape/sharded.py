@@ -29,6 +29,7 @@ from .module_order import in_module_order, registered_in
 from .requests import COMMUNICATION, GATHERED, GRADIENTS, WEIGHTS, WORKSPACES
 
 ROOT = ""
+ALL_GATHER, REDUCE_SCATTER = "all_gather", "reduce_scatter"
 Blocks = list[Block | None]
 
 
@@ -76,6 +77,7 @@ class Sharded:
         self.reduced: Block | None = None  # the input of the last reduce-scatter
         self.gradients: dict[str, Block | None] = {}  # the outputs of reduce-scatters
         self.unfinished: set[str] = set()  # blocks whose gradients are not reduced yet
+        self.begun: list[tuple[str, str]] = []  # the collectives in order: the kind of each, and its group
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
@@ -181,6 +183,7 @@ class Sharded:
         """An all-gather begins, unless the weights are there or on their way."""
         if name in self.gathered or name in self.buffers:
             return
+        self.begun.append((ALL_GATHER, name))
         group, is_alone = self.groups[name], self.sharding.gpus == 1
         inputs = [] if is_alone else self._inputs(group, is_kept=name in self.kept)
         buffer = None if is_alone else self._allocate(group.buffer_bytes, COMMUNICATION, GATHERING)
@@ -244,6 +247,7 @@ class Sharded:
 
     def _reduce(self, name: str, group: Group, gradients: Blocks) -> None:
         sharding = self.sharding
+        self.begun.append((REDUCE_SCATTER, name))
         self.reduced = self._allocate(group.reduced_bytes, COMMUNICATION)
         self._table(group.copy_in_table_bytes)
         is_alone = sharding.gpus == 1  # then torch holds no gradient a little longer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from ..encoder.model import Section
-from .allocator import Block
+from ..encoder.model import Phase, Section
+from .allocator import DEFAULT, Block
 from .encoder import BackwardRun, Segment
-from .sharded import ROOT, Sharded
+from .fsdp import Group
+from .inside import Cuda
+from .sharded import REDUCE_SCATTER, ROOT, Sharded
 from .training import TrainingStep
 
 
@@ -68,6 +70,43 @@ class BackwardOrder:
         self.sharded.reduce(name, self._unreduced.pop(name))
         self.then()
         self.then = nothing
+
+
+class NoMemory:
+    """An allocator of a run of which only the order matters."""
+
+    def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> Block | None:
+        """Allocates nothing."""
+
+    def free(self, block: Block | None) -> None:
+        """Frees nothing."""
+
+
+Begun = tuple[str, str, Phase, str]
+"""A collective: its kind, its group, the phase in which it begins, and the segment with which it begins; "" after the last."""
+
+
+def begun(step: TrainingStep, groups: dict[str, Group]) -> Iterator[Begun]:
+    """The collectives of a micro-batch of FSDP2 in the order in which they begin: those of a run that allocates nothing."""
+    sharded = Sharded(groups, NoMemory(), Cuda())
+    sharded.begin_forward()
+    blocks = [segment.name for segment in step.forward.segments if segment.layer is not None]
+    for name in blocks:
+        sharded.before_forward(name)
+        sharded.after_forward(name)
+    sharded.end_forward()
+    in_forward = len(sharded.begun)
+    order, until_last = BackwardOrder(step, sharded), 0
+    for segment, run in reversed(list(zip(step.forward.segments, step.backward, strict=True))):
+        order.enter_backward(segment, run, lambda _: None)
+        if segment.layer is not None:
+            order.leave_block(segment, run, [])
+        if segment.name == order.last:
+            until_last = len(sharded.begun)
+            order.end_backward([])
+    for place, (kind, name) in enumerate(sharded.begun):
+        is_late = kind == REDUCE_SCATTER and place >= until_last
+        yield kind, name, "forward" if place < in_forward else "backward", "" if is_late else name
 
 
 def is_live(run: BackwardRun) -> bool:
