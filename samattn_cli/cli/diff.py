@@ -10,7 +10,7 @@ import typer
 from ..errors import EXIT_DIFFERS, Message, UsageError, code_of
 from ..files.load import Override, parse_override
 from ..metric_names import unknown_metric
-from ..render import PAGES, TABLES, TEXTS
+from ..render import PAGES, PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options
 from .output_files import output_files
@@ -26,7 +26,7 @@ from .parameters import (
 from .run_options import LaidOver, with_run_options
 from .sides import Side, before, is_file, is_ref, now, side
 
-FORMATS = (*TEXTS, *TABLES, *PAGES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
 
 if TYPE_CHECKING:
     from ..device.model import Device
@@ -89,6 +89,8 @@ def diff(
       samattn diff encoders/h.yaml --base auto --metric peak_memory
 
       samattn diff sam_vit_h --set-after window_size=16 --device h100
+
+      samattn diff sam_vit_b --set-after global_attn_indexes=2,8,11 -o diff.svg
     """
     if problem := unknown_metric(metric):
         raise _bad_metric(metric, problem)

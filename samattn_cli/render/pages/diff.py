@@ -196,4 +196,11 @@ def _flat(row: str, name: str, what: str, before: Any, after: Any, **about: str)
     return entries | values | about
 
 
-LAYOUT = Layout(page, rows)
+def chart(report: Diff) -> dict[str, Any] | None:
+    """The layers that changed: see `diff_chart`."""
+    from .diff_chart import chart as drawn
+
+    return drawn(report, _columns(report))
+
+
+LAYOUT = Layout(page, rows, chart)
