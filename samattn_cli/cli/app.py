@@ -190,7 +190,7 @@ def main(
     ] = False,
     no_pager: Annotated[
         bool,
-        typer.Option(paging.OPTION, callback=_no_pager, help="Do not show a long report in a pager."),
+        typer.Option(paging.OPTION, callback=_no_pager, help=paging.HELP),
     ] = False,
 ) -> None:
     """See what each layer of a vision encoder costs, and how much windowed attention really saves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
@@ -46,17 +47,22 @@ def explain(
         ),
     ] = "macs",
     laid_over: LaidOver = (),
+    others: Annotated[
+        bool, typer.Option("--others", help="Show what other tools report, and why their figures differ.")
+    ] = False,
     format_: Annotated[Format | None, format_option(FORMATS)] = None,
     output: Outputs = None,
 ) -> None:
     """Explain a number: its formula, the formula with numbers, and the result.
 
     The formula is derived by running the same pass on symbols instead of numbers. The report also says what each symbol
-    means, what is not counted, and what other tools report.
+    means, and what is not counted; --others adds what other tools report.
 
     Examples:
 
       samattn explain sam_vit_h
+
+      samattn explain sam_vit_h --others
 
       samattn explain sam_vit_h 0.attn.scores
 
@@ -70,4 +76,4 @@ def explain(
     formats = output_files(output, (*FORMATS, *PAGES))
     encoder = load_config(config, laid_over)
     report = explain_figure(encoder, where, metric)
-    deliver(report, chosen(format_), formats, terminal_options())
+    deliver(report, chosen(format_), formats, replace(terminal_options(), full=others))

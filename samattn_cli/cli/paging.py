@@ -21,6 +21,7 @@ NOT_RUN = (126, 127)
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 NAME = "no_pager"
 OPTION = "--no-pager"
+HELP = "Do not show a long report in a pager."
 
 wanted: ContextVar[bool] = ContextVar("wanted", default=True)
 """Whether the command line allows a pager."""
@@ -30,7 +31,7 @@ def no_pager_option() -> Any:
     """The option of a command. It is hidden: the help of `samattn` has it."""
     from typer.core import TyperOption
 
-    return TyperOption(param_decls=[OPTION], is_flag=True, hidden=True, default=False)
+    return TyperOption(param_decls=[OPTION], is_flag=True, hidden=True, default=False, help=HELP)
 
 
 def pager(environ: Mapping[str, str]) -> str:

@@ -71,7 +71,9 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
         raise _all_of(unmodelled.values())
     modelled = {
         kernel: replace(config, run=replace(config.run, attention=kernel))
-        for kernel in asked.kernels
+        for kernel in sorted(
+            asked.kernels, key=lambda kernel: kernel != config.run.attention
+        )  # its own first
         if kernel not in unmodelled
     }
     memory_bytes = bytes_of(memory)

@@ -14,7 +14,7 @@ from ..options import WIDE, Options
 
 def render(report: Any, options: Options) -> str:
     """Paragraphs, tables and equations, without a preamble."""
-    page = layout_of(report).page(report, replace(options, width=WIDE))
+    page = layout_of(report).page(report, replace(options, width=WIDE, full=True))
     lines = [rf"\section*{{{escaped(page.title)}}}", escaped(page.subtitle), ""]
     for section in page.sections:
         lines += [rf"\subsection*{{{escaped(section.title)}}}", *_section(section), ""]

@@ -14,6 +14,7 @@ from ..layout import Layout
 from ..options import Options
 from ..shield import visible
 from .analysis import heading_of
+from .diff_short import in_short
 
 SUMMED = [figure for figure in of("layer") if figure.combined == "sum"]
 OF_LAYERS = names(sorted(SUMMED, key=lambda figure: -figure.telling))
@@ -32,7 +33,8 @@ def page(report: Diff, options: Options) -> Page:
         what = f"{' → '.join(dict.fromkeys((first, second)))}\n{shape}"
     else:
         what = f"before: {first}: {shape}\nafter: {second}: {other}"
-    return Page(title, visible(what, keep="\n"), tuple(_sections(report, options)))
+    short = tuple(in_short(report, lambda figure: _in_words(report, figure)))
+    return Page(title, visible(what, keep="\n"), tuple(_sections(report, options)), short)
 
 
 def _sections(report: Diff, options: Options) -> Iterator[Section]:
@@ -78,6 +80,17 @@ def _total(figure: FigureChange, name: str) -> tuple[str, ...]:
     change = _bare(format_apart(unit, abs(figure.change))[0], figure.metric)
     signed = Rounded(f"{'+' if figure.change > 0 else '-'}{change}", figure.change, unit)
     return (name, was, now, signed, _percent(figure))
+
+
+def _in_words(report: Diff, figure: FigureChange) -> str:
+    """A figure of both, and the change."""
+    name = _word(report, figure.metric)
+    if not figure.change:
+        return f"{name} the same"
+    there = [value for value in (figure.before, figure.after) if value is not None]
+    both = [_bare(text, figure.metric) for text in format_apart(FIGURES[figure.metric].unit, *there)]
+    change = _percent(figure)
+    return f"{name} {' → '.join(both)}{f' ({change})' if change else ''}"
 
 
 def _bare(text: str, metric: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ...figures import FIGURES
 from ...reports.explanation import Explanation, FormulaRow, SymbolValue, ToolFigure
 from ...units import format_bytes, format_count, format_things
-from ..elements import Equation, Lines, Math, Page, Section, Table
+from ..elements import Answer, Equation, Lines, Math, Page, Section, Table
 from ..formulas import with_numbers
 from ..layout import Layout
 from ..options import Options
@@ -19,6 +19,10 @@ LONGEST = 200
 """Of a formula with numbers in it that is still to be read."""
 
 
+MOST_TERMS = 8
+"""Terms of a sum that a line of the answer has."""
+OTHERS = "--others"
+"""The option that shows what other tools report."""
 AT_THIS_SIZE = "at this size"
 WHY = "No formula is shown: it would be wrong for other batch or image sizes."
 
@@ -27,11 +31,12 @@ OTHER_NUMBERS = (
 )
 
 
-def page(report: Explanation, options: Options) -> Page:  # noqa: ARG001 - the formulas take what room there is
+def page(report: Explanation, options: Options) -> Page:
     """The whole of it."""
     title, shape = heading_of(report.config)
     where = report.where or "the encoder"
-    return Page(f"{title}: {report.what} of {where}", shape, tuple(_sections(report)))
+    short = () if report.formula else tuple(_in_short(report))
+    return Page(f"{title}: {report.what} of {where}", shape, tuple(_sections(report, options)), short)
 
 
 def rows(report: Explanation) -> Iterator[dict[str, Any]]:
@@ -46,7 +51,20 @@ def _row(name: str, count: int, formula: str, value: int, symbols: tuple[SymbolV
     return {"name": name, "count": count, "formula": formula, "value": value, "symbols": numbers}
 
 
-def _sections(report: Explanation) -> Iterator[Section]:
+def _in_short(report: Explanation) -> Iterator[Answer]:
+    """The number, and what it is the sum of: an equation that is too long for one line has a table of its own."""
+    total = f"{report.what} = {_short(report, report.value)}"
+    summed = report.combined == "sum" and 1 < len(report.rows) <= MOST_TERMS
+    yield Answer(f"{total} = {' + '.join(_term(report, row) for row in report.rows)}" if summed else total)
+
+
+def _term(report: Explanation, row: FormulaRow) -> str:
+    """What one row adds: "28 x 88.43 G"."""
+    times = f"{len(row.names)} × " if len(row.names) > 1 else ""
+    return f"{times}{_short(report, row.value)}"
+
+
+def _sections(report: Explanation, options: Options) -> Iterator[Section]:
     if report.formula:
         yield _equation(report)
     elif report.where:
@@ -64,8 +82,12 @@ def _sections(report: Explanation) -> Iterator[Section]:
         yield Lines("The kernel of attention that torch runs", report.kernels)
     yield Lines("What is counted", (report.definition,))
     yield Lines("What is left out", report.left_out)
-    if report.others:
+    if report.others and options.full:
         yield _others(report)
+    elif report.others:
+        yield Lines(
+            "What other tools report", (f"{OTHERS} shows the figures of {_listed(_tools(report), 'and')}.",)
+        )
 
 
 def _equation(report: Explanation) -> Equation:
@@ -100,10 +122,14 @@ def _cells(report: Explanation, row: FormulaRow, *, often: bool) -> tuple[str, .
     return (_name(row), Math(row.formula) if row.formula else AT_THIS_SIZE, *each, _times(report, row))
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(names: tuple[str, ...], word: str = "or") -> str:
     """The names in a sentence."""
     *most, last = names
-    return f"{', '.join(most)} or {last}" if most else last
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def _tools(report: Explanation) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(figure.tool for figure in report.others))
 
 
 def _times(report: Explanation, row: FormulaRow) -> str:

@@ -14,6 +14,7 @@ from ..layout import Layout
 from ..options import Options
 from . import fit_checkpoints
 from .analysis import heading_of
+from .fit_short import in_short
 
 TITLES: dict[Vary, str] = {
     "resolution": "Largest resolution",
@@ -33,7 +34,12 @@ HEADERS = ("", "largest", "takes", "spare", "next", "lacks", "stopped at")
 def page(report: Fit, options: Options) -> Page:
     """The whole of it."""
     title, shape = heading_of(report.config)
-    return Page(title, f"{shape}; in {_memory(report)}. {ALONE}", tuple(_sections(report, options)))
+    return Page(
+        title,
+        f"{shape}; in {_memory(report)}. {ALONE}",
+        tuple(_sections(report, options)),
+        tuple(in_short(report)),
+    )
 
 
 def _memory(report: Fit) -> str:

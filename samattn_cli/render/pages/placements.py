@@ -19,6 +19,7 @@ from ..options import Options
 from .analysis import heading_of
 from .placement_search import search_sections
 from .placement_tables import Row, costs, flows, name_of, numbered, picked, room_for_names, shown
+from .placements_short import in_short
 
 READING = (
     "of own: divided by the figure of the config's own placement",
@@ -39,7 +40,7 @@ READING_ALIKE = (
 def page(report: Placements, options: Options) -> Page:
     """The placements that were asked for, then those that a search found."""
     title, shape = heading_of(report.config)
-    return Page(title, shape, tuple(_sections(report, options)))
+    return Page(title, shape, tuple(_sections(report, options)), tuple(in_short(report)))
 
 
 def _sections(report: Placements, options: Options) -> Iterator[Section]:

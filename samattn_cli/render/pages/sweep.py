@@ -15,6 +15,7 @@ from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
 from ..measured import DRY_RUN
 from ..options import Options
+from .sweep_short import in_short
 from .sweep_tables import figure_tables, not_shown
 from .sweep_words import (
     axis_along,
@@ -44,7 +45,8 @@ PADDING_NOTE = (
 
 def page(report: Sweep, options: Options) -> Page:
     """What varies, the figures, and what stands out."""
-    return Page(title_of(report), subtitle_of(report), tuple(_sections(report, options)))
+    short = tuple(in_short(report))
+    return Page(title_of(report), subtitle_of(report), tuple(_sections(report, options)), short)
 
 
 def _sections(report: Sweep, options: Options) -> Iterator[Section]:

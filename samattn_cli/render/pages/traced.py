@@ -24,6 +24,7 @@ from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import op_tables
 from ..layout import Layout
 from ..options import Options
+from .traced_short import in_short
 from .training_rows import training_rows
 
 Column = tuple[str, Callable[[Any], str]]
@@ -37,6 +38,7 @@ def page(report: TracedAnalysis, options: Options) -> Page:
         title,
         ", ".join(_how(report.run)),
         (*_sections(report, options), *op_tables(report, options.ops, wide=options.wide)),
+        tuple(in_short(report)),
     )
 
 

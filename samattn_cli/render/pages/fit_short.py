@@ -1,0 +1,59 @@
+"""The answer of a fit in short: whether the config fits as it is, and how far it can grow, with its own kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...reports.fit import Answer as Grown
+from ...reports.fit import AsItIs, Fit, Vary
+from ...units import format_bytes
+from ..elements import BAD, GOOD, Answer
+
+WORDS: dict[Vary, str] = {
+    "resolution": "resolution {}",
+    "batch_size": "batch {}",
+    "global_layers": "{} layers global",
+}
+NONE: dict[Vary, str] = {
+    "resolution": "no resolution",
+    "batch_size": "not even a batch of 1",
+    "global_layers": "not even as all windowed",
+}
+
+
+def in_short(report: Fit) -> Iterator[Answer]:
+    """Two lines for each mode."""
+    own = report.as_it_is[0].attention  # the kernel of the config comes first
+    for each in report.as_it_is:
+        if each.attention == own:
+            yield _verdict(report, each)
+    for each in report.as_it_is:
+        answers = [answer for answer in report.answers if (answer.mode, answer.attention) == (each.mode, own)]
+        if each.attention == own and (words := ", ".join(filter(None, map(_largest, answers)))):
+            yield Answer(f"largest in {each.mode}, {own} attention: {words}")
+
+
+def _verdict(report: Fit, each: AsItIs) -> Answer:
+    """Whether it fits as it is; if not, which other kernels do."""
+    size = format_bytes(report.memory_bytes)
+    room = f"{report.device} ({size})" if report.device else f"in {size}"
+    how, encoder = f"in {each.mode} with {each.attention} attention", each.encoder
+    if encoder.fits:
+        return Answer(f" {room} {how}, with {format_bytes(encoder.spare_bytes)} to spare", GOOD, "fits")
+    if encoder.refused:
+        return Answer(f" {how}, whatever the memory: {encoder.refused}", BAD, "does not run")
+    others = [other.attention for other in report.as_it_is if other.mode == each.mode and other.encoder.fits]
+    instead = f"; {' and '.join(others)} attention {'fits' if len(others) == 1 else 'fit'}" if others else ""
+    return Answer(
+        f" {room} {how}: it lacks {format_bytes(encoder.missing_bytes)}{instead}", BAD, "does not fit"
+    )
+
+
+def _largest(answer: Grown) -> str:
+    """How far one thing can grow; "" if there is nothing to choose from."""
+    if answer.status == "no candidates":
+        return ""
+    if answer.fits is None:
+        return NONE[answer.vary]
+    height, _, width = answer.label.partition("x")
+    return WORDS[answer.vary].format(height if height == width else answer.label)
