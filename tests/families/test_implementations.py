@@ -31,6 +31,8 @@ from tests.support.sampling import sampled
 MIB = 2**20
 TRANSFORMERS = "implementation=transformers"
 SMALL = ["depth=3", "global_attn_indexes=1", "run.batch_size=2"]
+SHORT = "stages.2.depth=2"
+SHORT_HIERA = ["stages.2.depth=3", "stages.2.global_attn_indexes=5"]
 TINY = ["image_size=130", "patch_size=13", "num_heads=3", "embed_dim=24", "window_size=4", "out_chans=7"]
 
 
@@ -110,8 +112,11 @@ def test_vit_of_transformers_is_derived_to_the_last_byte(attention, changes):
 @pytest.mark.parametrize(
     ("changes", "attention"),
     each_once(
-        ["image_size=[96,160]"],  # grids of 24x40 to 3x5: windows of 14 and 7 pad
-        ["image_size=[32,96]"],  # the last grid, 1x3, is in one window: joining it copies nothing
+        [*SHORT_HIERA, "image_size=[96,160]"],  # grids of 24x40 to 3x5: windows of 14 and 7 pad
+        [
+            *SHORT_HIERA,
+            "image_size=[32,96]",
+        ],  # the last grid, 1x3, is in one window: joining it copies nothing
         weekly=[
             ["image_size=256", "run.dtype=bfloat16", "run.batch_size=2"],  # windows of 8 and 4 do not pad
             ["image_size=256", "run.dtype=float16", "run.batch_size=2", "run.checkpointing=true"],
@@ -284,12 +289,13 @@ def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
 @pytest.mark.parametrize(
     ("changes", "attention"),
     each_once(
-        ["run.dtype=bfloat16", "image_size=[232,224]"],  # odd grids, which a merging pads
+        [SHORT, "run.dtype=bfloat16", "image_size=[232,224]"],  # odd grids, which a merging pads
         [
             "run.dtype=float16",
             "run.batch_size=2",
             "image_size=[200,296]",
             "pos_embed=learned",
+            SHORT,
         ],  # each grid is padded
         weekly=[[]],  # the last grid, of 7x7, is the window
     ),
@@ -306,7 +312,7 @@ def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):
     [
         pytest.param([], marks=pytest.mark.exhaustive),  # the last grid, of 8x8, is the window
         # the grid before the last is the window; the last is 4x4: a smaller window
-        ["image_size=128", "stages.2.depth=2"],
+        ["image_size=128", SHORT],
         pytest.param(  # each grid is padded
             ["run.dtype=bfloat16", "run.batch_size=2", "image_size=[288,320]"], marks=pytest.mark.exhaustive
         ),

@@ -14,6 +14,7 @@ import json
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def _kernels(line: str) -> tuple[str, ...]:
     return run.model.kernels
 
 
+@cache
 def config_of(case: str) -> EncoderConfig:
     """The encoder of a case."""
     preset, *changes = case.split()

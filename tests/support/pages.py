@@ -61,24 +61,31 @@ def _parsed(text: str) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(text)
 
 
+@cache
+def _fences(path: str) -> list[Token]:
+    """The fences of a page. Nothing in lines and tables is parsed, as tests are collected by what is shown in fences."""
+    parser = MarkdownIt("commonmark").disable("inline")
+    return [token for token in parser.parse(text_of(path)) if token.type == "fence"]
+
+
 def fences(path: str, language: str) -> Iterator[str]:
     """The code of a page in a language."""
-    yield from (token.content for token in tokens(path) if token.type == "fence" and token.info == language)
+    yield from (token.content for token in _fences(path) if token.info == language)
 
 
 def shown_files(path: str) -> Iterator[tuple[str, str]]:
     """The files that a page shows whole, as "```python examples/api.py": the name and the code of each."""
-    for token in tokens(path):
+    for token in _fences(path):
         language, _, name = token.info.partition(" ")
-        if token.type == "fence" and name and language != "console":
+        if name and language != "console":
             yield name, token.content
 
 
 def blocks() -> Iterator[Block]:
     """All commands of all pages that are run."""
     for path in PATHS:
-        for token in tokens(path):
-            if token.type == "fence" and (found := CONSOLE.fullmatch(token.info)):
+        for token in _fences(path):
+            if found := CONSOLE.fullmatch(token.info):
                 yield Block(path, int(found[1] or 0), token.content)
 
 
