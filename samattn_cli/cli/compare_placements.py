@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +23,8 @@ from .parameters import (
     or_default,
 )
 from .run_options import LaidOver, with_run_options
+
+Chart = Literal["placements", "front"]
 
 
 @guarded
@@ -67,6 +70,13 @@ def compare_placements(
     all_layers: Annotated[
         bool, typer.Option("--all", help="Show all results of a search, and every layer.")
     ] = False,
+    chart: Annotated[
+        Chart,
+        typer.Option(
+            help="What a picture (-o FILE.svg, .png, .html) shows: placements: their layers and costs; front: of --search, the cost "
+            "against the first layer that sees the whole image."
+        ),
+    ] = "placements",
     format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
@@ -85,6 +95,8 @@ def compare_placements(
 
       samattn compare-placements sam_vit_h --search 4 --by training_memory
 
+      samattn compare-placements sam_vit_b --search 1:4 --chart front -o front.svg
+
       samattn compare-placements sam_vit_h --budget "flops <= 6 TFLOP, peak_memory <= 8 GiB"
     """
     from ..studies.placements.compare import compare_placements
@@ -96,4 +108,5 @@ def compare_placements(
     where = device_of(device)
     with working("searching every placement" if question else "comparing placements", "placements") as tell:
         report = compare_placements(encoder, placements or (), device=where, search=question, tell=tell)
-    deliver(report, chosen(format_), formats, terminal_options(all_layers=all_layers))
+    options = replace(terminal_options(all_layers=all_layers), chart=chart)
+    deliver(report, chosen(format_), formats, options)

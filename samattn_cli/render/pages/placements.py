@@ -173,4 +173,46 @@ def _note(row: Row) -> str:
     return "; ".join(parts)
 
 
-LAYOUT = Layout(page, rows, chart)
+def front_chart(report: Placements) -> Spec | None:
+    """The front of a search: cost against the first layer that sees all; None without a search that found one."""
+    from ..charts import front
+    from ..charts.scales import unit_of
+    from .placement_tables import compared_cost
+
+    search = report.search
+    if search is None or not search.front or report.own.flow is None:
+        return None
+    cost = compared_cost(search)
+    on_front = any(row.global_layers == report.own.global_layers for row in search.front)
+    rows = [*search.front, *([] if on_front else [report.own])]
+    unit = unit_of(cost)
+    title, shape = heading_of(report.config)
+    return front.spec(
+        front.Picture(
+            title=f"{title}: cost of seeing the whole image",
+            subtitle=f"{shape}. Placements of global layers on the Pareto front, by cost and by the first layer after which every "
+            "token has seen the whole image. Lower, further left and bluer is better: a point is on the front if no other is at least as good in all three.",
+            cost_title=cost.title if cost.needs else cost.word,
+            cost_unit=unit,
+            fact_title="first layer that sees all",
+            shade_title="layers in a row without a global one",
+            points=tuple(
+                front.Point(
+                    getattr(row.figures, cost.name),
+                    _sees_all(row),
+                    row.flow.longest_without_global,
+                    ranges(row.global_layers) or "none",
+                    own=row.global_layers == report.own.global_layers,
+                )
+                for row in rows
+                if row.flow is not None and row.flow.first_full_context is not None
+            ),
+        )
+    )
+
+
+def _sees_all(row: Row) -> int:
+    return 0 if row.flow is None or row.flow.first_full_context is None else row.flow.first_full_context
+
+
+LAYOUT = Layout(page, rows, chart, charts={"front": front_chart})
