@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from ..errors import (
     EXIT_ERROR,
@@ -96,12 +94,18 @@ def _out_of_memory(error: MemoryError) -> str:
     return Message("out-of-memory", what)
 
 
-class _StandardError(Console):
-    """Standard error."""
+DRAWN_BY_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE")
+"""Variables by which Rich may take a stream for a terminal."""
 
-    def on_broken_pipe(self) -> None:
-        """The reader closed the pipe; keep our exit code. Rich would exit 1, which means that a check failed."""
-        drop(sys.stderr)
+
+def _has_styles(stream: TextIO | None) -> bool:
+    """Whether a stream may be a terminal, which Rich then decides; otherwise text is written without Rich."""
+    if any(map(os.environ.get, DRAWN_BY_RICH)):
+        return True
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False
 
 
 def say(message: str, style: str = "") -> None:
@@ -112,14 +116,30 @@ def say(message: str, style: str = "") -> None:
     """
     message = with_code(message)
     safe = printed(message, "text", os.environ)
+    is_safe = safe == message
+    text = message if is_safe else safe.removesuffix("\n")
     try:
-        _StandardError(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-            safe.removesuffix("\n") if safe != message else message,
-            style=style if safe == message else "",
-            markup=False,
-        )
-    except OSError:
+        if _has_styles(sys.stderr):
+            _say_with_rich(text, style if is_safe else "")
+        elif sys.stderr is not None:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+    except (OSError, ValueError):
         drop(sys.stderr)
+
+
+def _say_with_rich(text: str, style: str) -> None:
+    from rich.console import Console
+
+    class StandardError(Console):
+        """Standard error."""
+
+        def on_broken_pipe(self) -> None:
+            """The reader closed the pipe; keep our exit code. Rich would exit 1, which means that a check failed."""
+            drop(sys.stderr)
+
+    console = StandardError(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    console.print(text, style=style, markup=False)
 
 
 def emit(text: str, format_name: str = "text", *, begun: str = "") -> None:
@@ -204,6 +224,12 @@ def working(message: str, of: str = "") -> Iterator[Tell]:
     Call the yielded function with the progress. It is shown as "working out every size: 7 of 18 answers", where `of` is
     "answers".
     """
+    if not _has_styles(sys.stderr):
+        yield silent
+        return
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield silent
@@ -214,16 +240,23 @@ def working(message: str, of: str = "") -> Iterator[Tell]:
 
 def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Options:
     """How to show a report on standard output: its width, and its colour by NO_COLOR, FORCE_COLOR and TERM."""
-    console = Console()
-    color = console.is_terminal and not console.no_color and console.color_system is not None
     return Options(
         all_layers=all_layers,
         ops=tuple(ops),
         width=_width(),
-        color=color,
+        color=_has_color(),
         ascii=not _can_write(SPECIAL),
         command=RUNNING.get(),
     )
+
+
+def _has_color() -> bool:
+    if not _has_styles(sys.stdout):
+        return False
+    from rich.console import Console
+
+    console = Console()
+    return console.is_terminal and not console.no_color and console.color_system is not None
 
 
 def _width() -> int:

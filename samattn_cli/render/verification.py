@@ -4,39 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import RenderableType
-from rich.table import Table as RichTable
-from rich.text import Text
-
 from ..reports.verification import Verification, Verified
 from .crosscheck import CHECK_NAMES, STATUS_STYLES, verdicts
-from .formats.terminal import plain_table, to_text, verdict_grid
+from .formats.parts import Column, Grid, Part, Row, line
+from .formats.terminal import to_text, verdict_grid
 from .options import Options
 
 
 def render(report: Verification, options: Options) -> str:
     """A table of verdicts, and the details of those that are not exact."""
-    table = plain_table()
-    for header in ("config", *CHECK_NAMES.values(), "blocks run"):
-        table.add_column(header)
-    for result in report.results:
-        _add(table, result)
+    columns = tuple(map(Column, ("config", *CHECK_NAMES.values(), "blocks run")))
+    table = Grid(columns, tuple(map(_row, report.results)), gap=1, is_ruled=True)
     return to_text([table, *_details(report)], options)
 
 
-def _add(table: RichTable, result: Verified) -> None:
+def _row(result: Verified) -> Row:
     if result.crosscheck is None:
-        table.add_row(result.config, *(Text("failed", STATUS_STYLES["failed"]) for _ in CHECK_NAMES), "")
-        return
-    checks = result.crosscheck.checks.values()
-    statuses = [Text(check.status, STATUS_STYLES[check.status]) for check in checks]
-    table.add_row(result.config, *statuses, str(result.crosscheck.layers_run or ""))
+        statuses, blocks = ["failed"] * len(CHECK_NAMES), ""
+    else:
+        statuses = [check.status for check in result.crosscheck.checks.values()]
+        blocks = str(result.crosscheck.layers_run or "")
+    cells = (line(status, STATUS_STYLES[status]) for status in statuses)
+    return Row((line(result.config), *cells, line(blocks)))
 
 
-def _details(report: Verification) -> Iterator[RenderableType]:
+def _details(report: Verification) -> Iterator[Part]:
     for result in report.results:
         if result.crosscheck is None:
-            yield Text(f"\n{result.error}", "red")
+            yield line(f"\n{result.error}", "red")
         elif result.crosscheck.status != "exact":
-            yield Text(f"\n{result.config}", "bold")
-            yield verdict_grid(line for line in verdicts(result.crosscheck) if line.status != "exact")
+            yield line(f"\n{result.config}", "bold")
+            yield verdict_grid(each for each in verdicts(result.crosscheck) if each.status != "exact")

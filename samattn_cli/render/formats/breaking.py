@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from rich.cells import cell_len
@@ -11,8 +9,7 @@ from rich.console import Console
 from rich.containers import Lines
 from rich.text import Text
 
-PIECES = re.compile(r"[^._/\-]*[._/\-]?")
-"""The pieces of a name such as attn.add_rel_w, each with the joint after it."""
+from .plain import broken_name
 
 
 class Breaking(Text):
@@ -27,15 +24,4 @@ class Breaking(Text):
 
 
 def _fold(width: int) -> Any:
-    return lambda word: word if cell_len(word) <= width else "\n".join(_lines(word, width))
-
-
-def _lines(word: str, width: int) -> Iterator[str]:
-    """The lines of a word that is wider than a column; a piece that is wider itself is left to Rich."""
-    line = ""
-    for piece in PIECES.findall(word):
-        if line and cell_len(line + piece) > width:
-            yield line
-            line = ""
-        line += piece
-    yield line
+    return lambda word: word if cell_len(word) <= width else "\n".join(broken_name(word, width, cell_len))

@@ -1,20 +1,13 @@
-"""A report for a terminal, by Rich."""
+"""A report for a terminal: what it is drawn from. `plain` draws it without colour, `styled` with Rich."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.padding import Padding
-from rich.segment import Segment
-from rich.table import Table as RichTable
-from rich.text import Text
-
 from ...encoder.model import EncoderConfig
-from ...records import dataclass, replace
+from ...records import replace
 from ...reports.analysis import Analysis
 from ...verdicts import CrossCheck
 from .. import layout_of
@@ -37,9 +30,9 @@ from ..elements import (
 )
 from ..formulas import unicode
 from ..options import Options
-from ..shield import visible
 from .ascii import in_ascii
-from .breaking import Breaking
+from .parts import Column, Grid, Line, Part, Row, line
+from .plain import NotPlainError, draw
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines, so that no digit is lost
 BAR = 24
@@ -75,12 +68,12 @@ def render_page(page: Page, options: Options) -> str:
     """Title, the answer in short, subtitle and sections."""
     styles = [SIGN_STYLES.get(answer.sign, "") for answer in page.short]
     page = in_ascii(page) if options.ascii else page
-    body: list[RenderableType] = [
-        Text(page.title, style="bold"),
+    body: list[Part] = [
+        line(page.title, "bold"),
         *(_answer(*each, options.width) for each in zip(page.short, styles, strict=True)),
     ]
-    body += [] if options.brief or not page.short else [Text()]
-    body += [] if options.brief else [Text(page.subtitle, style="dim"), Text()]
+    body += [] if options.brief or not page.short else [line()]
+    body += [] if options.brief else [line(page.subtitle, "dim"), line()]
     for section in page.sections:
         body += _section(section)
     return to_text(body, options)
@@ -88,10 +81,10 @@ def render_page(page: Page, options: Options) -> str:
 
 def render_crosscheck(crosscheck: CrossCheck, config: EncoderConfig, options: Options) -> str:
     """The verdicts, one a line, with the places that differ."""
-    title = Text("Cross-check against the real stack", style="bold")
+    pieces = [("Cross-check against the real stack", "bold")]
     if note := layers_note(crosscheck, config):
-        title.append(f"  ({note})", style="not bold dim")
-    return to_text([title, verdict_grid(verdicts(crosscheck))], options)
+        pieces.append((f"  ({note})", "dim"))
+    return to_text([Line(tuple(pieces)), verdict_grid(verdicts(crosscheck))], options)
 
 
 def render_tables(tables: Iterable[Table], options: Options) -> str:
@@ -99,81 +92,59 @@ def render_tables(tables: Iterable[Table], options: Options) -> str:
     return to_text((part for table in tables for part in _table(table)), options)
 
 
-def verdict_grid(lines: Iterable[Verdict]) -> RichTable:
+def verdict_grid(lines: Iterable[Verdict]) -> Grid:
     """Status, name and text of each verdict, differences below."""
-    grid = RichTable.grid(padding=(0, 2, 0, 0))
-    for _ in range(3):
-        grid.add_column(overflow="fold")
-    for line in lines:
-        grid.add_row(Text(f"  {line.status}", STATUS_STYLES[line.status]), line.name, Text(line.text))
-        for difference in line.differences:
-            grid.add_row("", "", Text(difference, "red"))
-    return grid
+    rows: list[Row] = []
+    for each in lines:
+        status = line(f"  {each.status}", STATUS_STYLES[each.status])
+        rows.append(Row((status, line(each.name), line(each.text))))
+        rows += (Row((line(), line(), line(difference, "red"))) for difference in each.differences)
+    return Grid((Column(folds=True),) * 3, tuple(rows), gap=2)
 
 
-def to_text(parts: Iterable[RenderableType], options: Options) -> str:
-    """Rich's text at the width and with the colour of `options`."""
-    console = Console(
-        file=io.StringIO(),
-        width=max(options.width, NARROWEST),
-        force_terminal=options.color,
-        color_system="standard" if options.color else None,
-        no_color=not options.color,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        for part in parts:
-            console.print(_Visible(part), soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+def to_text(parts: Iterable[Any], options: Options) -> str:
+    """The text of parts, or of what Rich draws, at the width and with the colour of `options`."""
+    lines = _lines(list(parts), max(options.width, NARROWEST), options)
+    return "".join(f"{each.rstrip()}\n" for each in lines)
 
 
-@dataclass(frozen=True)
-class _Visible:
-    """Something to print, in which escape characters are shown; the escapes of the result are Rich's styles."""
+def _lines(parts: list[Any], width: int, options: Options) -> list[str]:
+    if not options.color:
+        with suppress(NotPlainError):
+            return draw(parts, width)
+    from .styled import drawn
 
-    part: RenderableType
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for segment in console.render(self.part, options):
-            yield segment._replace(text=visible(segment.text, keep="\n"))
+    return drawn(parts, options, width)
 
 
-def _answer(answer: Answer, style: str, width: int) -> RenderableType:
+def _answer(answer: Answer, style: str, width: int) -> Part:
     """A line of the answer in short; its second line, if any, is indented as the first. A command that needs it has the whole width."""
     if answer.command:
         indent = "" if len(answer.command) > width - 2 else "  "
-        return Text.assemble(indent, (answer.command, "cyan"), no_wrap=True)
-    row = RichTable.grid(padding=(0, 1, 0, 0))
-    row.add_column(width=1)
-    row.add_column(overflow="fold")
-    row.add_row(Text(answer.sign, style), Text.assemble((answer.verdict, style), answer.text))
-    return row
+        return Line(((indent, ""), (answer.command, "cyan")), no_wrap=True)
+    text = Line(((answer.verdict, style), (answer.text, "")))
+    return Grid((Column(width=1), Column(folds=True)), (Row((line(answer.sign, style), text)),), gap=1)
 
 
-def _section(section: Section) -> list[RenderableType]:
+def _section(section: Section) -> list[Part]:
     if isinstance(section, Finding):
-        return [*_finding(section), Text()]
-    title = Text(section.title, style="bold")
+        return [*_finding(section), line()]
+    title = line(section.title, "bold")
     if isinstance(section, Equation):
-        return [title, _equation(section), Text()]
+        return [title, _equation(section), line()]
     if isinstance(section, Code):
-        return [title, *(Text(f"  {row}", no_wrap=True) for row in section.rows), Text()]
+        return [title, *(line(f"  {row}", no_wrap=True) for row in section.rows), line()]
     if isinstance(section, Lines):
-        grid = RichTable.grid(padding=(0, 1, 0, 0))
-        for row in section.rows:
-            grid.add_row(Text("  -", "yellow"), Text(row))
-        return [title, grid, Text()]
-    return [title, *([_bars(section)] if isinstance(section, Bars) else _table(section)), Text()]
+        rows = tuple(Row((line("  -", "yellow"), line(row))) for row in section.rows)
+        return [title, Grid((Column(),) * 2 if rows else (), rows, gap=1), line()]
+    return [title, *([_bars(section)] if isinstance(section, Bars) else _table(section)), line()]
 
 
-def _finding(finding: Finding) -> Iterator[RenderableType]:
-    title = Text(finding.status, OUTCOME_STYLES[finding.status], no_wrap=True)
-    yield title.append(f"  {finding.title}", "bold")
+def _finding(finding: Finding) -> Iterator[Part]:
+    status = (finding.status, OUTCOME_STYLES[finding.status])
+    yield Line((status, (f"  {finding.title}", "bold")), no_wrap=True)
     for sentence in finding.sentences:
-        yield Padding(Text(sentence), (0, 0, 0, 2))
+        yield line(sentence, indent=2)
     before = ""
     for label, text in finding.facts:
         shown = "" if label == before else f"  {label}"
@@ -181,81 +152,72 @@ def _finding(finding: Finding) -> Iterator[RenderableType]:
         before = label
 
 
-def _fact(label: str, text: str) -> RichTable:
-    row = RichTable.grid()
-    row.add_column(width=LABELS, style="dim")
-    row.add_column(overflow="fold")
-    row.add_row(label, Text(text))
-    return row
+def _fact(label: str, text: str) -> Grid:
+    columns = (Column(width=LABELS, style="dim"), Column(folds=True))
+    return Grid(columns, (Row((line(label), line(text))),))
 
 
-def _unbroken(label: str, text: str) -> Text:
-    return Text.assemble((label.ljust(LABELS), "dim"), text, no_wrap=True)
+def _unbroken(label: str, text: str) -> Line:
+    return Line(((label.ljust(LABELS), "dim"), (text, "")), no_wrap=True)
 
 
-def _equation(equation: Equation) -> RichTable:
-    grid = RichTable.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    grid.add_column(overflow="fold")
+def _equation(equation: Equation) -> Grid:
     sides = [*map(_written, equation.formulas), equation.value]
-    for number, side in enumerate(sides):
-        left = "" if number else f"  {equation.left}"
-        grid.add_row(left, "=", Text(side, "bold" if number == len(sides) - 1 else ""))
-    return grid
-
-
-def plain_table() -> RichTable:
-    """A table with a rule under its headers and two spaces between its columns."""
-    return RichTable(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 0, 0, 1),
-        header_style="cyan",
-        show_edge=False,
+    rows = tuple(
+        Row(
+            (
+                line("" if number else f"  {equation.left}"),
+                line("="),
+                line(side, "bold" if number == len(sides) - 1 else ""),
+            )
+        )
+        for number, side in enumerate(sides)
     )
+    return Grid((Column(no_wrap=True), Column(), Column(folds=True)), rows, gap=1)
 
 
-def _table(table: Table) -> Iterator[RenderableType]:
+def _table(table: Table) -> Iterator[Part]:
     """The table, then its note, which may be wider."""
     yield _grid(table)
     if table.note:
-        yield Text(table.note, "dim")
+        yield line(table.note, "dim")
 
 
-def _grid(table: Table) -> RichTable:
-    grid = plain_table()
-    for number, header in enumerate(table.headers):
-        text = number in table.text_columns
-        grid.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=number == 0)
-    for row in table.rows:
-        if row is None:
-            grid.add_section()
-        else:
-            cells = (_cell(cell, is_strip=number in table.strip_columns) for number, cell in enumerate(row))
-            grid.add_row(*cells, style="bold" if row[0] == "total" else None)
-    return grid
+def _grid(table: Table) -> Grid:
+    columns = tuple(
+        Column(header, right=number not in table.text_columns, folds=True, no_wrap=number == 0)
+        for number, header in enumerate(table.headers)
+    )
+    following = (*table.rows[1:], ())
+    rows = tuple(
+        Row(
+            tuple(_cell(cell, is_strip=number in table.strip_columns) for number, cell in enumerate(row)),
+            "bold" if row[0] == "total" else "",
+            ends_section=after is None,
+        )
+        for row, after in zip(table.rows, following, strict=False)
+        if row is not None
+    )
+    return Grid(columns, rows, gap=1, is_ruled=True)
 
 
-def _cell(cell: str, *, is_strip: bool) -> Text:
-    return _strip(cell) if is_strip else Breaking(_written(cell))
+def _cell(cell: str, *, is_strip: bool) -> Line:
+    return Line(((_written(cell), ""),), breaks=not is_strip, is_strip=is_strip)
 
 
 def _written(cell: str) -> str:
     return unicode(cell) if isinstance(cell, Math) else cell
 
 
-def _strip(cells: str) -> Text:
-    """Letters stand out from bars."""
-    text = Text(cells, "cyan")
-    text.highlight_regex("[A-Z]", "bold yellow")
-    text.highlight_regex(r"\|", "dim")
-    return text
-
-
-def _bars(bars: Bars) -> RichTable:
-    grid = RichTable.grid(padding=(0, 2, 0, 0))
-    for name, share, figures in bars.rows:
-        bar = Text("█" * round(share * BAR), "cyan")
-        grid.add_row(Text(f"  {name}"), bar, *(Text(figure, justify="right") for figure in figures))
-    return grid
+def _bars(bars: Bars) -> Grid:
+    rows = tuple(
+        Row(
+            (
+                line(f"  {name}"),
+                line("█" * round(share * BAR), "cyan"),
+                *(line(figure, right=True) for figure in figures),
+            )
+        )
+        for name, share, figures in bars.rows
+    )
+    return Grid((Column(),) * max((len(row.cells) for row in rows), default=0), rows, gap=2)
