@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .versions import as_in_torch_2_13
+
 Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
 """Shape, strides and type."""
 
@@ -37,7 +39,7 @@ class OnMeta(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run the operation."""
-        return run_on_meta(func, args, kwargs or {})
+        return as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs or {}))
 
 
 def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

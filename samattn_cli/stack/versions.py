@@ -5,6 +5,8 @@
   because autograd copies a weight's gradient that has another memory order than the weight, and a view of the output may
   need a copy. Sources: meta_conv and meta_convolution_backward; cudnn_conv_suggest_memory_format in
   aten/src/ATen/native/ConvUtils.h.
+- Pixel shuffle and its gradient are contiguous, as on CUDA. On meta they are channels-last if their input is. Source:
+  meta_pixel_shuffle, and math_pixel_shuffle in aten/src/ATen/native/PixelShuffle.cpp.
 - The random state of flash attention is two numbers. In torch 2.6.0 it is one. Source:
   meta__scaled_dot_product_flash_attention.
 
@@ -49,6 +51,10 @@ def _as(layout: torch.memory_format, gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else gradient.contiguous(memory_format=layout)
 
 
+def _contiguous(_: Sequence[Any], out: Tensor) -> Tensor:
+    return out.contiguous()
+
+
 def _two_numbers(_: Sequence[Any], results: tuple[Any, ...]) -> tuple[Any, ...]:
     state = results[RANDOM_STATE]
     return (*results[:RANDOM_STATE], state.new_empty(2), *results[RANDOM_STATE + 1 :])
@@ -57,5 +63,7 @@ def _two_numbers(_: Sequence[Any], results: tuple[Any, ...]) -> tuple[Any, ...]:
 _CHANGED: dict[Any, Callable[[Sequence[Any], Any], Any]] = {
     torch.ops.aten.convolution.default: _in_order,
     torch.ops.aten.convolution_backward.default: _gradients,
+    torch.ops.aten.pixel_shuffle.default: _contiguous,
+    torch.ops.aten.pixel_unshuffle.default: _contiguous,
     torch.ops.aten._scaled_dot_product_flash_attention.default: _two_numbers,
 }

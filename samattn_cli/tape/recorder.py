@@ -152,6 +152,12 @@ class Recorder:
         self.free_storages(*(storage for storage in self.last_used if storage not in kept))
         self.last_used = tuple(storage for storage in self.last_used if storage in kept)
 
+    def let_go_of(self, *inputs: Tensor) -> None:
+        """The encoder's forward drops these inputs of this part here: those that no later part uses are freed."""
+        dropped = {each.storage for each in inputs}
+        self.free_storages(*(storage for storage in self.last_used if storage in dropped))
+        self.last_used = tuple(storage for storage in self.last_used if storage not in dropped)
+
     @property
     def last(self) -> int:
         """The number of the last operation of this part."""

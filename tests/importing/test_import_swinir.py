@@ -27,7 +27,7 @@ def read(source):
 @pytest.mark.parametrize("times", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_a_config_of_transformers(times, tmp_path):
     Swin2SRConfig(upscale=times).save_pretrained(tmp_path)
-    assert is_preset(imported(str(tmp_path)), f"swin2sr_classical_x{times}", tmp_path)
+    assert is_preset(imported(str(tmp_path)), f"swin2sr_classical_x{times}", tmp_path, "eager")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from tests.public import qwen2_5_vl as public_qwen2_5_vl
 from tests.public import rf_detr as public_rf_detr
 from tests.public import sam3 as public_sam3
 from tests.public import swin as public_swin
+from tests.public import swinir as public_swinir
 from tests.public import vitdet as public_vitdet
 from tests.public.segment_anything_encoder import official_encoder
 from tests.support.implementations import implementation_of
@@ -104,6 +105,8 @@ ROWS = (
     Row("swin_t", OTHER, "sdpa"),
     Row("swin_t", OTHER, "eager"),
     Row("swinv2_t", OTHER, "eager"),
+    Row("swin2sr_classical_x2", OTHER, "eager"),
+    Row("swin2sr_classical_x4", OTHER, "eager"),
     Row("florence2_base", OTHER, "sdpa"),
     Row("florence2_base", OTHER, "eager"),
     Row("florence2_base", OTHER, "sdpa", "float16"),
@@ -171,6 +174,7 @@ MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
     "vitdet": lambda c, _: public_vitdet.Public(c),
     "florence2": lambda c, a: _under(public_davit.public_encoder(c), a),
     "swin": lambda c, a: _under(public_swin.public_encoder(c), a),
+    "swin2sr": lambda c, _: public_swinir.swin2sr(c),
     "swinv2": lambda c, _: public_swin.public_encoder(c),
     "vit": lambda c, a: _under(public_plain.official(c), a),
     "mae": lambda c, a: _under(public_plain.official(c), a),

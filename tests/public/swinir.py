@@ -338,6 +338,7 @@ FIRST, SECOND = SWINIR["stages"]
 DENOISING: dict[str, Any] = {"neck": "denoising", "upscale": None}
 REAL = {"neck": "nearest_conv", "upscale": 4, "resi_connection": "3conv"}
 FEATURES = {"neck": "swinir_body", "upscale": None, "out_chans": None}
+LIBRARY: dict[str, Any] = {"implementation": "transformers"}
 TRAINING: dict[str, Any] = {"run.mode": "training"}
 
 
@@ -411,9 +412,23 @@ RECORDS = (
             },
             "features": _changed(FEATURES),
         },
-        folded={"padded, training": TRAINING | {"image_size": [20, 28]}},
-        in_full={"nearest": {"neck": "nearest_conv", "upscale": 4}},
-        verified={"swin2sr_classical_x2": {}},
-        bad={"sdpa": ({"run": {"attention": "sdpa"}}, "[kernel-not-modelled] run.attention")},
+        folded={"transformers, pixel shuffle": LIBRARY},
+        in_full={
+            "nearest, autocast": {"neck": "nearest_conv", "upscale": 4, "run.autocast": "bfloat16"},
+            "padded, training": TRAINING | {"image_size": [20, 28]},
+            "transformers, training": LIBRARY | TRAINING | {"run.batch_size": 2, "upscale": 3},
+            "transformers, autocast": LIBRARY
+            | {"neck": "nearest_conv", "upscale": 4, "run.autocast": "float16"},
+            "transformers, direct": LIBRARY | {"neck": "pixelshuffledirect", "resi_connection": "3conv"},
+            "transformers, one group": _changed(FEATURES, LIBRARY, {"stages": [SWIN2SR["stages"][0]]}),
+        },
+        verified={"swin2sr_classical_x2": {}, "swin2sr_classical_x4": LIBRARY},
+        bad={
+            "sdpa": ({"run": {"attention": "sdpa"}}, "[kernel-not-modelled] run.attention"),
+            "padding in transformers": (
+                LIBRARY | {"image_size": 20},
+                "[implementation-cannot-run] whole windows",
+            ),
+        },
     ),
 )

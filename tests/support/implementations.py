@@ -13,6 +13,7 @@ MODELLED = {
         "florence2_",
         "swin_",
         "swinv2_",
+        "swin2sr_",
         "qwen2_5_vl_",
         "rf_detr_",
         "lw_detr_",

@@ -3,7 +3,8 @@
 Sources: JingyunLiang/SwinIR, models/network_swinir.py; for Swin2SR transformers, models/swin2sr. Names, operations and lifetimes
 of tensors are those of SwinIR's code. Differences: the end of the last group is in the neck; tokens are (B, H, W, C) here and
 (B, L, C) there; the mask of shifted windows is made for this image size, where SwinIR makes one anew in each forward at other
-sizes than that of training; there is no dropout and no stochastic depth. Shapes: B batch, H x W grid of pixels, C width,
+sizes than that of training; there is no dropout and no stochastic depth; the mean of channels is a
+buffer of the first part and of the last, and one tensor there. Shapes: B batch, H x W grid of pixels, C width,
 c channels of the image, r upscale.
 """
 

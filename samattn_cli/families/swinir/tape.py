@@ -5,6 +5,8 @@ Shapes: B batch, H x W grid of pixels, C width, c channels of the image, r upsca
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...encoder.plan import PartConfig
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
@@ -85,11 +87,21 @@ def widened(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:
     return out
 
 
-def restored(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:
-    """Back to the range and the means of images, without the padding: (B, c, rH, rW) -> (B, c, r height, r width)."""
+def restored(
+    tape: Tape, x: Tensor, part: PartConfig, *held: Tensor, mean: Callable[..., Tensor] | None = None
+) -> Tensor:
+    """Back to the range and the means of images, without the padding: (B, c, rH, rW) -> (B, c, r height, r width).
+
+    Args:
+        tape: records it.
+        x: the image, which is freed.
+        part: its config.
+        held: freed with it.
+        mean: makes the mean of a shape: a buffer of this part, if nothing else is given.
+    """
     scaled = tape.scale("restore_range", x)
-    out = tape.add("restore_mean", scaled, tape.buffer(1, x.shape[1], 1, 1))
-    tape.free(scaled, x, *taps)
+    out = tape.add("restore_mean", scaled, (mean or tape.buffer)(1, x.shape[1], 1, 1))
+    tape.free(scaled, x, *held)
     times, (height, width) = part.config.upscale, part.config.image_size
     return out.narrow((*out.shape[:2], times * height, times * width))
 
@@ -131,7 +143,11 @@ def pixelshuffledirect(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -
 
 def nearest_conv(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, out_chans, r height, r width)."""
-    x = widened(tape, x, part, *taps)
+    return restored(tape, nearest_steps(tape, widened(tape, x, part, *taps), part), part)
+
+
+def nearest_steps(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Resizing and a convolution, once or twice, and two more: (B, FEATURES, H, W) -> (B, out_chans, rH, rW); `x` is freed."""
     for number in range(1, part.config.upscale // 2 + 1):
         large = tape.interpolate(f"resize{number}", x, tuple(2 * side for side in x.shape[2:]), "nearest")
         y = tape.conv2d(f"conv_up{number}", large, FEATURES, 3, padding=1)
@@ -142,7 +158,7 @@ def nearest_conv(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tens
     y = tape.leaky_relu_("lrelu", tape.conv2d("conv_hr", x, FEATURES, 3, padding=1))
     out = tape.conv2d("conv_last", y, part.config.out_chans, 3, padding=1)
     tape.free(y, x)
-    return restored(tape, out, part)
+    return out
 
 
 def denoising(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 from ...encoder.keys import Pair
 from ...encoder.slots import (
     Family,
+    Implementation,
     Part,
     PatchEmbed,
     Problem,
     Sliding,
     Stream,
     Transition,
+    Wanted,
+    cannot_run,
     entering_stage,
+    first_output,
 )
 from ...errors import Message
 from ...units import format_size
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 PIXEL = 1
 """The side of a patch."""
+LARGEST_OF_NEAREST = 4
 FEATURES = 64
 """The width of the upsamplers between their first convolution and their last."""
 GROUP = "residual_group"
@@ -38,6 +43,12 @@ WITHOUT = "denoising"
 """The neck without an upsampler."""
 RESULT = "swinir_body"
 """The neck that returns features."""
+UPSAMPLERS = {
+    "pixelshuffle": "pixelshuffle",
+    "pixelshuffledirect": "pixelshuffledirect",
+    "nearest_conv": "nearest+conv",
+}
+"""The necks that enlarge, and their names in the authors' code and in transformers."""
 PATCH_EMBEDS_OF_PIXELS = ("pixels", SWIN2SR)
 
 
@@ -156,6 +167,61 @@ def image_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
         yield ("out_chans",), Message("neck-does-not-fit", message)
 
 
+def held_by_model(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
+    """What Swin2SRModel has names for until its end: its embeddings. It taps the features, and the image next to them."""
+    return {"neck": (first_output("patch_embed"),)} if len(config.stages) > 1 else {}
+
+
+def of_stage(config: EncoderConfig, number: int) -> Iterator[Wanted]:
+    """What transformers has in each stage."""
+    first, stage = config.stages[0], config.stages[number]
+    window = first.window_size[0]
+    transition = GROUP if number else "none"
+    yield ("transition",), stage.transition == transition, f"transition {transition} in this stage"
+    yield ("window_size",), stage.window_size == (window, window), "one window for all stages, a square"
+    yield ("num_windows_side",), stage.num_windows_side is None, "window_size"
+    yield ("shift_size",), stage.shift_size in {None, (window // 2, window // 2)}, "a shift of half a window"
+    yield ("global_attn_indexes",), not stage.global_attn_indexes, "no global blocks"
+    yield ("mlp_ratio",), stage.mlp_ratio == first.mlp_ratio, "one mlp_ratio"
+    yield ("qkv_bias",), stage.qkv_bias == first.qkv_bias, "one qkv_bias"
+    yield ("zeroed_key_bias",), not stage.zeroed_key_bias, "no bias of keys"
+    yield ("overrides",), not stage.overrides, "blocks of one kind"
+
+
+def of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """Swin2SRForImageSuperResolution: it pads an image, and then expects features of the size of the image without padding."""
+    window = config.stages[0].window_size[0]
+    larger = config.grid == (window, window) or min(config.grid) > window > 0
+    wanted: list[Wanted] = [
+        (
+            ("image_size",),
+            config.padded_size == config.image_size,
+            "images of whole windows: it fails at others",
+        ),
+        (("image_size",), larger, "images that are larger than a window, or one window"),
+        (("patch_embed",), config.patch_embed == SWIN2SR, f"patch_embed {SWIN2SR}"),
+        (("pos_embed",), config.pos_embed == "none", "pos_embed none"),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (
+            ("run", "checkpointing"),
+            not config.run.checkpointing,
+            "run.checkpointing false: it checkpoints whole groups",
+        ),
+        (("upscale",), config.neck != "nearest_conv" or config.upscale == LARGEST_OF_NEAREST, "upscale 4"),
+        (
+            ("out_chans",),
+            config.neck == RESULT or config.out_chans == config.in_chans,
+            "as many out_chans as in_chans",
+        ),
+        *(
+            (("stages", number, *at), is_so, what)
+            for number in range(len(config.stages))
+            for at, is_so, what in of_stage(config, number)
+        ),
+    ]
+    yield from cannot_run("Swin2SRForImageSuperResolution of transformers", wanted)
+
+
 GROUPED = frozenset({"resi_connection"})
 RESTORED = GROUPED | {"out_chans"}
 ENLARGED = RESTORED | {"upscale"}
@@ -219,4 +285,18 @@ FAMILY = Family(
             problems=image_problems,
         ),
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="Swin2SRForImageSuperResolution",
+            versions=("5.23",),
+            blocks=("swinv2",),
+            necks=(RESULT, *UPSAMPLERS),
+            kernels=("eager",),
+            difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, adds it "
+            "twice, holds what leaves and enters its stages, the image that it has made, and the features next to what an upsampler makes of them",
+            holds=held_by_model,
+            problems=of_transformers,
+        ),
+    ),
 )
