@@ -10,7 +10,7 @@ import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
 from ..records import replace
-from ..render import PAGES, PICTURES, TABLES, TEXTS, render
+from ..render import PAGES, PICTURES, TABLES, TEXTS, TRACES, render
 from ..render.options import Options
 from ..shell import command
 from ..verdicts import CrossCheck
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Chart = Literal["layers", "memory"]
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
+OWN_FORMATS = (*FORMATS, *TRACES)
 
 
 @guarded
@@ -115,17 +116,23 @@ def analyze(
       samattn analyze sam_vit_b --device rtx_4090 --chart memory -o memory.svg
 
       samattn analyze sam_vit_b --mode training --device h100 --snapshot snapshot.pickle
+
+      samattn analyze sam_vit_b --device h100 -o trace=trace.json
     """
     from ..studies.analyze import analyze as analyze_config
     from ..studies.verify import how_to_install
     from ..studies.verify import verify as crosscheck
 
-    formats = output_files(output, FORMATS)
+    formats = output_files(output, OWN_FORMATS)
     if snapshot is not None:
         check_writable(snapshot, "--snapshot")
     encoder = config_of(config, laid_over)
     where = device_of(device)
     room = memory_of(memory, device)
+    if where is None and "trace" in formats.values():
+        raise UsageError(
+            "needs-device", "-o trace=FILE is when each operation runs: add --device, such as --device h100"
+        )
     history = None if snapshot is None else _snapshot(encoder, where)
     to_terminal = not formats and chosen(format_) in {None, "terminal"}
     report = analyze_config(
@@ -135,6 +142,7 @@ def analyze(
         verify=False,
         sizes=full or not to_terminal,
         timeline=chart == "memory",
+        spans="trace" in formats.values(),
     )
     say_ignored([encoder.run], where)
     options = replace(

@@ -81,6 +81,12 @@ def _latex(report: Any, options: Options) -> str:
     return render(report, options)
 
 
+def _trace(report: Any, options: Options) -> str:
+    from .formats.chrome_trace import render
+
+    return render(report, options)
+
+
 def _svg(report: Any, options: Options) -> str:
     from .formats.pictures import to_svg
 
@@ -119,7 +125,10 @@ PAGES = {"html": Format(".html", _html)}
 TABLES = {"parquet": Format(".parquet", _parquet, _write_parquet)}
 """The format, next to CSV, of kinds of report that have rows."""
 
-FORMATS: dict[str, Format] = TEXTS | LATEX | PICTURES | PAGES | TABLES
+TRACES = {"trace": Format("", _trace)}
+"""The format of analyses with the time of each operation."""
+
+FORMATS: dict[str, Format] = TRACES | TEXTS | LATEX | PICTURES | PAGES | TABLES
 """Every format by its name."""
 
 ALIASES = {"text": "terminal", "md": "markdown"}

@@ -13,6 +13,7 @@ from ..verdicts import CrossCheck
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .memory_timeline import MemoryTimeline
+from .op_span import OpSpan
 from .other_sizes import OtherSizes
 
 Bound = Literal["compute", "memory", "launch"]
@@ -377,7 +378,7 @@ class Finding:
 class Analysis:
     """The answer of `samattn analyze`.
 
-    `memory` is for an amount of memory that was asked for. `other_sizes` and `timeline` are None where they were not asked for. `fix` is the change, or else the pair of changes, that makes a
+    `memory` is for an amount of memory that was asked for. `other_sizes`, `timeline` and `op_spans` are None where they were not asked for. `fix` is the change, or else the pair of changes, that makes a
     run fit that does not fit the device or the memory; None if it fits, and if no such change was found.
     """
 
@@ -400,6 +401,7 @@ class Analysis:
     fix: Change | None = None
     other_sizes: OtherSizes | None = None
     timeline: MemoryTimeline | None = None
+    op_spans: tuple[OpSpan, ...] | None = None
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

@@ -20,6 +20,7 @@ from ..reports.analysis import (
     TrainingReport,
 )
 from ..reports.memory_timeline import MemoryTimeline
+from ..reports.op_span import OpSpan
 from ..tape.other_sizes import other_sizes
 from ..verdicts import CrossCheck
 from .against_published import published
@@ -49,6 +50,7 @@ def analyze(
     verify: bool = True,
     sizes: bool = False,
     timeline: bool = False,
+    spans: bool = False,
 ) -> Analysis:
     """Analyze one encoder.
 
@@ -59,6 +61,7 @@ def analyze(
         verify: also cross-check the figures against the real stack (needs the extra "torch").
         sizes: also say which other image sizes the weights take.
         timeline: also say what is live over the pass, allocation by allocation.
+        spans: also say when each operation runs on the device.
 
     Returns:
         Parameters, MACs, FLOPs, memory and time by layer and in total, compared with the all-global and the all-windowed
@@ -111,6 +114,7 @@ def analyze(
         fix=fix,
         other_sizes=other_sizes(config) if sizes else None,
         timeline=_timeline(passes) if timeline else None,
+        op_spans=_spans(passes) if spans else None,
     )
 
 
@@ -125,6 +129,12 @@ def _timeline(passes: Passes) -> MemoryTimeline:
     from .memory_timeline import memory_timeline
 
     return memory_timeline(passes)
+
+
+def _spans(passes: Passes) -> tuple[OpSpan, ...]:
+    from .op_spans import op_spans
+
+    return op_spans(passes)
 
 
 def _spreading(passes: Passes) -> Iterator[Finding]:
