@@ -15,7 +15,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
   (native/cudnn/ConvShared.cpp), which it sums for the bias;
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
-The workspaces of cuDNN, and what batch norm allocates internally in training, are not modelled.
+Batch norm is in `inside_batch_norm.py`. The workspaces of cuDNN are not modelled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
-from . import inside_others
+from . import inside_batch_norm, inside_others
 from .efficient import efficient_workspace
 from .kernels import FLASH_COLUMNS
 from .launch import parts_of
@@ -387,6 +387,8 @@ RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "softmax_backward": _softmax_backward,
     "layer_norm": _layer_norm,
     "layer_norm_backward": _layer_norm,
+    "batch_norm_training": inside_batch_norm.forward,
+    "batch_norm_backward": inside_batch_norm.backward,
     "sum": _sum,
     "index": _index,
     "gather": _gather,

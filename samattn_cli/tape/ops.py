@@ -87,6 +87,8 @@ LAID_OUT = frozenset(
     {
         "layer_norm",
         "layer_norm_backward",
+        "batch_norm_training",
+        "batch_norm_backward",
         "sum",
         "index",
         "max_pool",

@@ -598,6 +598,12 @@ BLAS(cudnnSetStream) BLAS(cudnnSetTensorNdDescriptor) BLAS(cudnnSetFilterNdDescr
 BLAS(cudnnSetConvolutionGroupCount) BLAS(cudnnSetConvolutionMathType) BLAS(cudnnDestroyTensorDescriptor) BLAS(cudnnDestroyFilterDescriptor)
 BLAS(cudnnDestroyConvolutionDescriptor) BLAS(cudnnConvolutionForward) BLAS(cudnnConvolutionBackwardData) BLAS(cudnnConvolutionBackwardFilter)
 
+/* --- cuDNN's batch norm: no workspace, and nothing kept for an activation, which it is not fused with --- */
+API int cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(void *h, int m, int o, void *x, void *z, void *y, void *w, void *a, size_t *n) { (void)h; (void)m; (void)o; (void)x; (void)z; (void)y; (void)w; (void)a; return workspace(n); }
+API int cudnnGetBatchNormalizationBackwardExWorkspaceSize(void *h, int m, int o, void *x, void *y, void *dy, void *dz, void *dx, void *w, void *a, size_t *n) { (void)h; (void)m; (void)o; (void)x; (void)y; (void)dy; (void)dz; (void)dx; (void)w; (void)a; return workspace(n); }
+API int cudnnGetBatchNormalizationTrainingExReserveSpaceSize(void *h, int m, int o, void *a, void *x, size_t *n) { (void)h; (void)m; (void)o; (void)a; (void)x; *n = 0; return 0; }
+BLAS(cudnnBatchNormalizationForwardTrainingEx) BLAS(cudnnBatchNormalizationForwardInference) BLAS(cudnnBatchNormalizationBackwardEx)
+
 /* --- cuDNN's newer interface, of graphs: convolutions in every type. One engine without knobs and notes; its plan asks for
  *     SAMATTN_DRY_CUDNN_WORKSPACE bytes. Numbers of attributes are those of cudnn_graph_v9.h --- */
 enum { HEURISTIC_RESULTS = 202, CONFIG_ENGINE = 300, PLAN_WORKSPACE = 402, PLAN_JSON = 405, GRAPH_ENGINES = 802, ENGINE_INDEX = 1301 };
