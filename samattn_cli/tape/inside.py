@@ -34,16 +34,25 @@ from .reduction import partial_sums
 from .sdpa_call import Target
 from .storage import Shape, Storage
 from .tape import STATISTIC_BYTES
-from .tensor import CHANNELS_LAST, contiguous_stride, is_channels_last, is_contiguous, lies_in_order
+from .tensor import (
+    CHANNELS_LAST,
+    IMAGE_DIMS,
+    contiguous_stride,
+    is_channels_last,
+    is_contiguous,
+    lies_in_order,
+)
 
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 
-SORTED_AT_ONCE = 1024
-SORT_TILE = 1920
-DIGITS_BYTES = 1024
+SORTED_AT_ONCE = 2304
+SORT_TILES = ((9.0, 4608), (8.0, 3840), (0.0, 2816))
+"""Pairs that a block of cub's radix sort takes, from a compute capability on."""
+PASS_BITS = 8
+OF_PASS_BYTES, OF_TILE_BYTES = 2048, 1024
 ALIGNMENT = 256
 FLASH_QUERY_BLOCK = 64
 FLASH_KEY_BLOCKS = ((64, 256), (128, 128))
@@ -131,15 +140,18 @@ def _sum(op: Op, cuda: Cuda) -> Steps:
     return _after(op, *_partial(op.entering, op.strides[0], op.leaving, cuda))
 
 
-def _index(op: Op, _: Cuda) -> Steps:
-    """Rows added at indices. Other operations of this kind add no rows."""
+def _index(op: Op, cuda: Cuda) -> Steps:
+    """Rows, or columns, added at indices. Other operations of this kind add none."""
     if not op.name.endswith("grad_table"):
         return ()
-    index = INT64_BYTES * (math.prod(op.entering) // op.leaving[-1])
+    columns = len(op.entering) > len(op.leaving) and op.entering[0] == op.leaving[0]
+    indices = math.prod(op.entering) // op.leaving[0 if columns else -1]
+    largest = (math.prod(op.leaving) if columns else math.prod(op.leaving[:-1])) - 1
+    index = INT64_BYTES * indices
     if op.module.endswith(EMBEDDING):
         return ()
     rows = () if is_contiguous(op.entering, op.strides[0]) else (math.prod(op.entering) * _item_bytes(op),)
-    return _after(op, index, index, -1, *rows, index, index, index, _sort_bytes(index // INT64_BYTES))
+    return _after(op, index, index, -1, *rows, index, index, index, _sort_bytes(indices, largest, cuda))
 
 
 def _gather(op: Op, _: Cuda) -> Steps:
@@ -150,12 +162,20 @@ def _gather(op: Op, _: Cuda) -> Steps:
     return (INT64_BYTES * rows,) * indices if indices > 1 and rows > 1 else ()
 
 
-def _sort_bytes(indices: int) -> int:
-    """Bytes of cub's radix sort of pairs of 8 bytes each, with one pass."""
+def _sort_bytes(indices: int, largest: int, cuda: Cuda) -> int:
+    """Bytes of cub's radix sort of pairs of 8 bytes each: tables, counters and, for several passes, a copy of the pairs."""
     if indices <= SORTED_AT_ONCE:
         return 1
-    tiles = -(-indices // SORT_TILE)
-    return DIGITS_BYTES * (1 + tiles) + ALIGNMENT + ALIGNMENT - 1
+    tile = next(tile for least, tile in SORT_TILES if cuda.compute_capability >= least)
+    passes = -(-max(largest.bit_length(), 1) // PASS_BITS)
+    copies = 2 * aligned(INT64_BYTES * indices) if passes > 1 else 0
+    tables = OF_PASS_BYTES * passes + OF_TILE_BYTES * -(-indices // tile)
+    return tables + copies + ALIGNMENT + ALIGNMENT - 1
+
+
+def aligned(nbytes: int) -> int:
+    """Bytes up to the next multiple of 256."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _max_pool(op: Op, _: Cuda) -> Steps:
@@ -211,17 +231,27 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
     if not op.name.endswith("backward"):
         return _after(op, *weight)
     gradient = _gradient_in_order(op, how)
-    products: list[int | None] = []
-    if how.gives_input:
+    products: list[int | Storage | None] = []
+    if _is_depthwise(how):
+        results = op.allocates[: how.gives_input + how.gives_weight]
+        products += [*gradient, *reversed(results), *range(-len(gradient), 0)]
+    elif how.gives_input:
         products += [None, *weight, *gradient]
         products += range(-len(weight) - len(gradient), 0)
-    if how.gives_weight:
-        before = sum(step is not None and step > 0 for step in products)
+    if how.gives_weight and not _is_depthwise(how):
+        before = sum(isinstance(step, int) and step > 0 for step in products)
         products += [*gradient, None, *[-before - 1] * len(gradient)]
     if len(op.allocates) == how.gives_input + how.gives_weight:  # no bias
         return tuple(products)
     kept = (1, op.entering[1], *[1] * (len(op.entering) - 2))
     return *products, None, *_partial(op.entering, op.strides[0], kept, cuda)
+
+
+def _is_depthwise(how: InputLayout) -> bool:
+    """Whether ATen's own kernel runs it, whose backward makes the gradient of the weight first (DepthwiseConv2d.cu)."""
+    if len(how.shape) != IMAGE_DIMS or is_channels_last(how.shape, how.stride):
+        return False
+    return bool(how.weight[1] == 1 and how.shape[1] > 1 and how.weight[0] % how.shape[1] == 0)
 
 
 def _weight_in_order(how: InputLayout, item_bytes: int) -> tuple[int, ...]:
