@@ -358,3 +358,34 @@ def test_placements_that_the_neck_refuses_are_left_out_and_named() -> None:
     with pytest.raises(UsageError) as refused:
         compare_placements(config, search=asked("0", None, None))
     assert code_of(refused.value.message) == "neck-does-not-fit"
+
+
+@pytest.mark.parametrize("run", [(), ("run.optimizer=sgd", "run.batch_size=4")])
+@pytest.mark.parametrize("depth", [3, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (2, 4, 5))])
+def test_of_few_layers_the_table_is_learnt_from_placements_that_the_neck_takes(
+    depth: int, run: tuple[str, ...]
+) -> None:
+    """SAM-HQ's neck needs a global block before the last one: each placement that has one is as its own passes say.
+
+    It returns their outputs, so that more global blocks leave more in the optimizer's step, where AdamW's peak is; that of SGD is
+    in the backward.
+    """
+    sizes = [*PLAIN[:-1], f"depth={depth}", "global_attn_indexes=[0]", "neck=sam_hq", TRAINING]
+    config = load_config("sam_vit_b", [*sizes, *run])
+    layers = movable(config)
+    table = table_of(config, layers, windowed_flow(config).mixing, training=True)
+    allowed = [mask for mask in range(1 << depth) if mask & (1 << depth - 1) - 1]
+    for mask in allowed:
+        passes = Passes(placed(config, table.chosen(mask)))
+        figures = table.figures_of(mask, {"flops", "peak_bytes", "training_bytes"})
+        assert figures["flops"] == passes.figures.flops
+        assert (figures["peak_bytes"], figures["training_bytes"]) == (
+            passes.figures.peak_bytes,
+            passes.step.peak_bytes,
+        )
+    found = compare_placements(config, search=asked(f"0:{depth}", None, None)).search
+    assert found is not None
+    assert (found.searched, found.refused) == (
+        len(allowed),
+        1,
+    )  # the last block alone; none at all is left out

@@ -13,8 +13,10 @@ import numpy as np
 
 from ...figures import names, of, with_keys
 from ...records import replace
+from ...tape.encoder import Segment
 from ...tape.memory import gradients_bytes, live_over, weights_bytes
 from ...tape.training import OPTIMIZERS, TrainingStep
+from ...units import rounded
 from ..passes import Passes
 from ..readers import of_op, of_segment
 from .budget import PS_PER_MS
@@ -49,6 +51,7 @@ class Piece:
         lost: bytes of `kept` that are freed at the end of that forward.
         undone: as `change`, in the backward, which runs from the last layer to the first.
         undone_rise: as `rise`, in the backward.
+        returned: bytes of what the encoder returns of them, which is live in the optimizer's step.
     """
 
     latency_ps: Number = 0
@@ -61,6 +64,7 @@ class Piece:
     lost: Number = 0
     undone: Number = 0
     undone_rise: Number = DEEPEST
+    returned: Number = 0
 
     def then(self, after: Piece) -> Piece:
         """These layers followed by others."""
@@ -84,7 +88,7 @@ NEEDED = {
     **{figure.name: frozenset({figure.name}) for figure in ADDED},
     "peak_bytes": frozenset({"weights", "change", "rise"}),
     "training_bytes": frozenset(
-        {"weights", "gradients", "kept", "kept_rise", "lost", "undone", "undone_rise"}
+        {"weights", "gradients", "kept", "kept_rise", "lost", "undone", "undone_rise", "returned"}
     ),
     "latency_ps": frozenset({"latency_ps"}),
 }
@@ -97,7 +101,7 @@ class Constants:
 
     Attributes:
         image: bytes of the input.
-        output: bytes live in the optimizer's step in addition to weights, gradients, its buffers and the input.
+        output: bytes live in the optimizer's step in addition to weights, gradients, its buffers, the input and what is returned.
         gradient: bytes of the gradient with which the backward begins.
         launch_ps: the time of the optimizer's step without its memory traffic.
         state: how many buffers of the size of the gradients the optimizer has when the step begins.
@@ -135,9 +139,9 @@ class Constants:
         before = (1 + self.averages) * whole.weights + self.state * whole.gradients + self.image
         held = whole.gradients + self.views
         forward = whole.kept_rise + self.in_forward * held + self.scaler_in_forward
-        backward = whole.kept - whole.lost + self.gradient + whole.undone_rise + self.in_backward * held
-        backward = backward + self.scaler
-        step = self.output + self.copies * whole.gradients
+        backward = whole.kept - whole.lost + self.gradient + whole.undone_rise
+        backward = backward + self.in_backward * held + self.scaler
+        step = self.output + whole.returned + self.copies * whole.gradients
         return before + np.maximum(np.maximum(forward, backward), step)
 
 
@@ -152,9 +156,10 @@ def constants_of(passes: Passes, *, training: bool) -> Constants:
     copies = optimizer.transient + 1 + is_first * optimizer.state
     before = step.before_bytes
     began = step.peaks[last.name, "backward"] - live_over(step.recordings[-1]).peak_bytes
+    returned = sum(_returned(step, segment) for segment in step.forward.segments)
     return Constants(
         image=image,
-        output=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes,
+        output=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes - returned,
         gradient=began - before - step.held_in_backward - step.kept_bytes - step.scaler_bytes,
         launch_ps=_optimizer_ps(passes)[0],
         state=0 if is_first else optimizer.state,
@@ -205,6 +210,21 @@ def _trained(piece: Piece, step: TrainingStep, number: int) -> Piece:
         lost=kept.change - TrainingStep(alone, (step.backward[number],)).kept_bytes,
         undone=back.change,
         undone_rise=back.peak_bytes,
+        returned=_returned(step, segment),
+    )
+
+
+def _returned(step: TrainingStep, segment: Segment) -> int:
+    """The bytes of what an encoder returns of a block: of SAM-HQ the outputs of global blocks, which its neck taps."""
+    last = step.forward.segments[-1]
+    returned = {output.storage for output in last.outputs}
+    inputs = zip(last.sources, last.entries, strict=True)
+    return int(
+        sum(
+            rounded(entry.nbytes)
+            for (name, _), entry in inputs
+            if name == segment.name and entry.storage in returned
+        )
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -35,6 +35,8 @@ WAYS = len(CYCLE)
 GROUP = 8
 LARGEST = 2**58
 """The largest sum of a field: a few of them added still fit into 64 bits."""
+FEW_LAYERS = 4
+"""Layers so few that all their placements may be passed over, 16."""
 MOST_LAYERS = 60
 """The bits of a mask, with a spare bit at either end."""
 MOST_UNREAD = 2
@@ -146,14 +148,14 @@ def table_of(
             f"{config.name} has {len(unread)}: remove them (depth), or search by other figures",
         )
     learnt: list[dict[int, Piece]] = [{} for _ in layers]
-    for rotation in range(WAYS):
-        passes = Passes(_allowed(placed(config, _laid(layers, rotation))), device)
+    for chosen in _shown(config, layers):
+        passes = Passes(_allowed(placed(config, chosen)), device)
         for at, piece in enumerate(_joined(passes, layers, training=training)):
-            learnt[at][_way(at, len(layers), rotation)] = piece
-    # a combination with a neighbour beyond the ends is never looked up: it has the piece of the one without
+            learnt[at][_way(at, layers, chosen)] = piece
+    # a combination with a neighbour beyond the ends, or only of placements that are refused, is never looked up
     pieces = tuple(
         tuple(
-            ways[next(known for known in (way, way & 6, way & 3, way & 2) if known in ways)]
+            ways[next(known for known in (way, way & 6, way & 3, way & 2, *ways) if known in ways)]
             for way in range(WAYS)
         )
         for ways in learnt
@@ -166,6 +168,24 @@ def table_of(
     return Table(
         tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER)
     )
+
+
+def _shown(config: EncoderConfig, layers: Sequence[int]) -> list[list[int]]:
+    """The placements from whose passes a table is learnt: together they show each layer in each combination.
+
+    Rotations of a cycle do. Of few layers a rotation may be refused, as one without a global layer is by a neck that reads such a
+    layer; then all placements that are not refused are taken.
+    """
+    rotations = [_laid(layers, rotation) for rotation in range(WAYS)]
+    if len(layers) > FEW_LAYERS or all(_is_allowed(config, chosen) for chosen in rotations):
+        return rotations
+    numbers = range(len(layers) + 1)
+    every = [list(chosen) for number in numbers for chosen in combinations(layers, number)]
+    return [chosen for chosen in every if _is_allowed(config, chosen)] or rotations
+
+
+def _is_allowed(config: EncoderConfig, chosen: Sequence[int]) -> bool:
+    return next(iter(problems_of_plan(placed(config, chosen))), None) is None
 
 
 def _allowed(config: EncoderConfig) -> EncoderConfig:
@@ -183,10 +203,11 @@ def _laid(layers: Sequence[int], rotation: int) -> list[int]:
     return [layer for at, layer in enumerate(layers) if CYCLE[(at + rotation) % WAYS]]
 
 
-def _way(at: int, number: int, rotation: int) -> int:
-    """The combination in which a rotation shows a layer; a missing neighbour counts as a windowed one."""
-    before, own, after = (CYCLE[(at + rotation + step) % WAYS] for step in (-1, 0, 1))
-    return (before if at else 0) + 2 * own + 4 * (after if at < number - 1 else 0)
+def _way(at: int, layers: Sequence[int], chosen: Collection[int]) -> int:
+    """The combination in which a placement shows a layer; a missing neighbour counts as a windowed one."""
+    around = (layers[place] if 0 <= place < len(layers) else None for place in (at - 1, at, at + 1))
+    before, own, after = (layer in chosen for layer in around)
+    return before + 2 * own + 4 * after
 
 
 def _joined(passes: Passes, layers: Sequence[int], *, training: bool) -> Iterator[Piece]:
