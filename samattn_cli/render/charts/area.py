@@ -1,7 +1,7 @@
 """Memory over a pass: bands by kind, stacked, allocation by allocation; layers and phases below, the peak and a limit marked.
 
 Bands are painted over each other, the whole first and the lowest last, so that each is one line with few points: long passes
-have tens of thousands of allocations. Of those within two pixels, the lowest and the highest are kept. Coordinates are pixels.
+have tens of thousands of allocations. Of those within three pixels, the lowest and the highest are kept. Coordinates are pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .thin import thin
 
 WIDTH, HEIGHT, STRIP, PHASE = 900, 380, 20, 22
 """Width and height in pixels of the bands; heights of the layers and of the phases below."""
-POINTS = 900
+POINTS = 600
 ROOM = 1.14
 """Height of the picture over what is drawn highest, for the name of the peak."""
 NEAR = 2
@@ -28,8 +28,8 @@ NEAR = 2
 TICKS = 6
 CHARACTER, GAP = 5.4, 3
 """Width in pixels of an average character of the names of layers, and of the space around a name."""
-STEPS = 4  # to a pixel
-STRIPES = 300
+STEPS = 2  # to a pixel
+STRIPES = 180
 """For the pointer: each says what is live at the highest of its points."""
 STRENGTHS = {"global": 1, "part": 0.15}
 WEAK = 0.35
@@ -262,7 +262,7 @@ def _hover(picture_: Picture, frame: _Frame, whole: Sequence[int]) -> Spec:
     ]
     return {
         "data": {"values": rows},
-        "transform": [{"filter": "hover"}],
+        "transform": [{"filter": "hover"}, {"calculate": _of(picture_.bands), "as": "of"}],
         "mark": {"type": "rect", "opacity": 0, "aria": False},
         "encoding": {
             "x": _x(field="from"),
@@ -279,12 +279,21 @@ def _hover(picture_: Picture, frame: _Frame, whole: Sequence[int]) -> Spec:
 
 
 def _stripe(picture_: Picture, change: int) -> dict[str, Any]:
-    live = [(band.name, band.values[change]) for band in picture_.bands if band.values[change]]
+    live = [band.values[change] for band in picture_.bands]
     return {
         "op": picture_.running[change],
-        "live": scales.exact(sum(nbytes for _, nbytes in live), "B"),
-        "of": ", ".join(f"{name} {format_bytes(nbytes)}" for name, nbytes in live),
+        "live": scales.exact(sum(live), "B"),
+        "v": [format_bytes(nbytes) if nbytes else "" for nbytes in live],
     }
+
+
+def _of(bands: Sequence[Band]) -> str:
+    """Vega's expression for what is live by kind, of the bands that have something."""
+    parts = (
+        f"(datum.v[{number}] ? {band.name!r} + ' ' + datum.v[{number}] + '; ' : '')"
+        for number, band in enumerate(bands)
+    )
+    return " + ".join(parts)
 
 
 def _layers(spans: Sequence[Span], frame: _Frame) -> Spec:
