@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
 import typer
 
+from ..errors import UsageError, code_of
 from ..figures import EXPLAINED, figure_for_option, listed
 from ..files.load import load_config
+from ..records import replace
 from ..render import LATEX, PAGES, TEXTS
+from ..shell import command
+from ..spelling import known_as
 from . import complete
 from .output import deliver, guarded, terminal_options
 from .output_files import output_files
@@ -75,5 +78,11 @@ def explain(
     metric = figure_for_option("--metric", metric, EXPLAINED, "has no formula")
     formats = output_files(output, (*FORMATS, *PAGES))
     encoder = load_config(config, laid_over)
-    report = explain_figure(encoder, where, metric)
+    try:
+        report = explain_figure(encoder, where, metric)
+    except UsageError as error:
+        if code_of(error.message) != "unknown-layer" or known_as(where, EXPLAINED) is None:
+            raise
+        hint = command("explain", config, "--metric", where)
+        raise UsageError("unknown-layer", f"{where}: is a metric, and not a layer; write {hint}") from None
     deliver(report, chosen(format_), formats, replace(terminal_options(), full=others))

@@ -10,6 +10,7 @@ import typer
 from ..errors import EXIT_DIFFERS, UsageError, did_you_mean
 from ..files.load import load_config
 from ..files.yaml12 import parse_yaml
+from ..records import replace
 from ..render import PAGES, PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options, working
@@ -108,6 +109,9 @@ def trace(
     ] = None,
     set_: Set = None,
     all_layers: Annotated[bool, typer.Option("--all", help="Show every layer, also identical ones.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print exact counts and the shares of FLOPs too.")
+    ] = False,
     ops: Annotated[
         list[str] | None,
         typer.Option(
@@ -162,7 +166,7 @@ def trace(
             dry=dry,
             against=config,
         )
-    options = terminal_options(all_layers=all_layers, ops=_places(report, ops or ()))
+    options = replace(terminal_options(all_layers=all_layers, ops=_places(report, ops or ())), full=full)
     deliver(report, chosen(format_), formats, options)
     if report.against is not None and not report.against.equal:
         raise typer.Exit(EXIT_DIFFERS)

@@ -146,3 +146,26 @@ def test_a_step_on_several_gpus_takes_60_lines_and_layers_that_take_turns_two(pr
         labels = [" ".join(row) for row in rows]
         assert labels == ["0 window", "1 7x7", "2 window", "3 7x7", "4,6..20 ×9", "5,7..21 ×9", "22-23 ×2"]
         assert any(line.startswith("  - forward ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--device", "rtx_4090"),
+        ("--mode", "training"),
+        ("--image-size", "2048", "--device", "rtx_4090", "--mode", "training"),
+    ],
+)
+def test_a_large_encoder_takes_at_most_sixty_lines(words: tuple[str, ...]) -> None:
+    assert len(printed("sam_vit_h", "--no-verify", *words)) <= 60
+
+
+def test_a_step_is_a_sentence_unless_the_report_is_full() -> None:
+    words = ("vit_b", "--no-verify", "--mode", "training", "--checkpointing")
+    lines = printed(*words)
+    step = " ".join(lines[lines.index("Training step") + 1 :])
+    assert "; gradients " in step
+    assert "of which computed again " in step
+    assert "activations kept by the forward" in step
+    assert any(line.startswith("gradients ") for line in printed(*words, "--full"))  # a row of a table

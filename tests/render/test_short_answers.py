@@ -138,3 +138,26 @@ def test_trace_begins_with_cost_and_peak() -> None:
     assert lines[0].endswith("of 6 layers attend globally")
     assert lines[1].startswith("peak in inference ")
     assert lines[2].startswith("✓ fits rtx_4090 (23.17 GiB), with ")
+
+
+MESSAGE = "CUDA out of memory. Tried to allocate 8.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 5.00 GiB is free."
+
+
+def test_oom_has_a_row_of_one_line_for_each_operation_and_names_what_fits() -> None:
+    result = CliRunner().invoke(app, ["oom", MESSAGE, "sam_vit_h"], env={"COLUMNS": "80"})
+    lines = result.stdout.splitlines()
+    start = lines.index("Operations that ask for it in the forward, the likeliest first")
+    rows = lines[start + 3 : lines.index("", start)]
+    assert rows[0].split() == ["8", "images", "attn.scores", "blocks.7,", "15,", "23,", "31", "3.94", "GiB"]
+    assert "  other" not in result.stdout  # no row has it
+    assert " ".join(rows[-2:]).startswith("live: what the encoder alone has allocated before. not first: ")
+    assert "fused attention allocates least: 4.44 GiB, --set run.attention=fused" in " ".join(
+        " ".join(lines[:start]).split()
+    )
+
+
+def test_a_metric_in_place_of_a_layer_is_explained() -> None:
+    result = CliRunner().invoke(app, ["explain", "sam_vit_b", "FLOPs"])
+    assert result.exit_code == 2
+    assert "samattn explain sam_vit_b --metric FLOPs" in result.stderr
+    assert "[unknown-layer]" in result.stderr

@@ -49,6 +49,8 @@ SAID_ELSEWHERE = ("best-single-change", "what-makes-it-fit")
 """Findings that repeat the answer in short, or the table of changes."""
 FIGURES_OF_CHANGE = 29
 """The width of a change's figures in the table of changes."""
+OF_INFERENCE = ("global-layer-sets-peak",)
+"""Findings that begin with the inference peak, which an analysis of training does not ask for."""
 OF_ONE_GPU = ("padding", "saving-of-encoder", "global-layer-sets-peak", "attention-kernel")
 """Findings on windows and kernels, which hold whatever the number of GPUs is."""
 REMEDIES = {"fsdp2-padding": "fsdp2-padding-remedy"}
@@ -193,15 +195,18 @@ def _findings(report: Analysis, *, full: bool) -> Iterator[str]:
     Of a step on several GPUs those that hold on one as well are left out too, unless `full`.
     """
     for finding in report.findings:
-        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values(), *_of_one_gpu(report)):
+        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values(), *_of_others(report)):
             more = " --full says what helps." if not full and finding.code in REMEDIES else ""
             yield f"{finding.message}{more}"
     if not full and report.communication is not None:
         yield "--full adds windows and kernels, all layers global, and all windowed."
 
 
-def _of_one_gpu(report: Analysis) -> tuple[str, ...]:
-    return () if report.communication is None else OF_ONE_GPU
+def _of_others(report: Analysis) -> tuple[str, ...]:
+    """Findings on what was not asked for."""
+    if report.communication is not None:
+        return OF_ONE_GPU
+    return OF_INFERENCE if report.config.run.mode == "training" else ()
 
 
 def _named(device: DeviceReport | None) -> str:
@@ -209,7 +214,8 @@ def _named(device: DeviceReport | None) -> str:
 
 
 def _on_device(report: Analysis, *, full: bool) -> Iterator[Section]:
-    if report.device is None or (report.communication is not None and not full):  # said with the step
+    is_said = report.config.run.mode == "training" and not full  # with the step
+    if report.device is None or is_said:
         return
     title = f"On {report.device.name} ({report.device.description})"
     yield Lines(title, tuple(on_device(report.device, report.training, full=full)))
@@ -237,7 +243,7 @@ def _totals(report: Analysis, *, full: bool) -> Table:
 def _main(report: Analysis) -> tuple[str, ...]:
     """The figures of the encoder that are always compared with others."""
     of_training = ("training_bytes",) if report.config.run.mode == "training" else ()
-    return ("flops", "peak_bytes", *of_training, "latency_ms")
+    return ("flops", *(of_training or ("peak_bytes",)), "latency_ms")
 
 
 def _note_of_totals(report: Analysis) -> str:
@@ -286,17 +292,20 @@ def _training(report: Analysis, *, full: bool) -> Section:
     """The bytes and FLOPs of a step; with `full`, also what the answer in short and the lines on the device have."""
     training = report.training
     rows = training_rows(training, report.totals.params, weights="weights")
-    if not full and report.communication is not None:  # the answer in short has the peak
+    if not full:  # the answer in short has the peak
         whole = format_count(report.totals.params)
         said = {"peak": format_bytes(training.peak_bytes), "weights that train": f"{whole} of {whole}"}
-        on_one = "; ".join(f"{name} {value}" for name, value in rows if (name, value) not in said.items())
+        on_one = "; ".join(
+            f"{name.strip()} {value}" for name, value in rows if (name, value) not in said.items()
+        )
         device = report.device
-        of_device = () if device is None else on_device(device, training, full=False, short=True)
-        return Lines(f"Training step of one GPU{_named(device)}", (on_one, *of_device))
+        short = report.communication is not None
+        of_device = () if device is None else on_device(device, training, full=False, short=short)
+        title = "Training step of one GPU" if short else "Training step"
+        return Lines(f"{title}{_named(device)}", (on_one, *of_device))
     note = "The rows do not add up to the peak: gradients grow while activations are freed."
-    if full:
-        rows = (*rows, *_step_times(training))
-        note = f"The peak is at {training.peak_at}. {note}"
+    rows = (*rows, *_step_times(training))
+    note = f"The peak is at {training.peak_at}. {note}"
     return Table("Training step", ("", "this encoder"), rows, note)
 
 

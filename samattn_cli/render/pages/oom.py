@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...reports.oom import Oom, OomCandidate, OomFix, OomMessage
+from ...shell import options as options_of
 from ...units import format_bytes, format_percent
 from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
@@ -23,11 +24,15 @@ SAID = (
     ("private_pools", "in private pools"),
     ("capacity", "in all"),
 )
-HOW_LIVE = (
-    "Live: what the encoder alone has allocated before. Other: what the message has in addition. Replay ends: a replay in the "
-    "memory of the message runs out here. Not first: an earlier operation needs more, and would have run out before."
-)
-LIKELIEST = "Operations that ask for it, the likeliest first"
+HOW_LIVE = "live: what the encoder alone has allocated before."
+OTHER = "other: what the message has in addition."
+MARKS = {
+    "replay ends": "replay ends: a replay in the memory of the message runs out here.",
+    "not first": "not first: an earlier operation needs more, and would have run out before.",
+}
+"""What the words of the last column mean."""
+LIKELIEST = "Operations that ask for it{}, the likeliest first"
+FIGURES = ("live", "other")
 
 
 def page(report: Oom, options: Options) -> Page:  # noqa: ARG001 - the same at any width
@@ -45,7 +50,10 @@ def _said(message: OomMessage) -> str:
 
 
 def _sections(report: Oom) -> Iterator[Section]:
-    yield Lines("Answer", (f"{report.answer[0].upper()}{report.answer[1:]}.", *_line_of_code(report)))
+    yield Lines(
+        "Answer",
+        (f"{report.answer[0].upper()}{report.answer[1:]}.", *_line_of_code(report), *_what_fits(report)),
+    )
     if report.candidates:
         yield _candidates(report)
     if report.fixes:
@@ -61,35 +69,50 @@ def _line_of_code(report: Oom) -> Iterator[str]:
         yield f"{it} is {back}this line of {first.module}: {first.code}"
 
 
+def _what_fits(report: Oom) -> Iterator[str]:
+    """The first change that is known to fit; if none is, that which allocates least."""
+    fixes = sorted(report.fixes, key=lambda fix: (not fix.fits, fix.allocated_bytes))
+    for fix in fixes[:1]:
+        setting = options_of("--set", fix.set)
+        verb = "fits" if fix.fits else "allocates least"
+        yield f"Of the changes below, {fix.change} {verb}: {format_bytes(fix.allocated_bytes)}, {setting}"
+
+
 def _candidates(report: Oom) -> Table:
-    has_presets = report.config is None
-    with_setting = any(each.setting for each in report.candidates)
-    headers = [
-        *(["preset"] if has_presets else []),
-        *(["with"] if with_setting else []),
-        "operation",
-        "layers",
-        "when",
-        "live",
-        "other",
-        "",
+    """A row for each; a column in which every row is empty is left out, and of one phase the title says which."""
+    found = report.candidates
+    phases = {when(each) for each in found}
+    columns: list[tuple[str, list[str]]] = [
+        ("preset", [each.preset for each in found] if report.config is None else []),
+        ("with", [each.setting for each in found]),
+        ("operation", [each.op for each in found]),
+        ("layers", [layers(each) for each in found]),
+        ("when", [when(each) for each in found] if len(phases) > 1 else []),
+        ("live", [format_bytes(each.live_bytes) for each in found]),
+        ("other", ["" if each.beside_bytes is None else format_bytes(each.beside_bytes) for each in found]),
+        ("", [_mark(each) for each in found]),
     ]
-    rows = tuple(
-        (
-            *([each.preset] if has_presets else []),
-            *([each.setting] if with_setting else []),
-            each.op,
-            layers(each),
-            when(each),
-            format_bytes(each.live_bytes),
-            "" if each.beside_bytes is None else format_bytes(each.beside_bytes),
-            _mark(each),
-        )
-        for each in report.candidates
+    shown = [(header, cells) for header, cells in columns if any(cells)]
+    text = tuple(at for at, (header, _) in enumerate(shown) if header not in FIGURES)
+    where = f" in the {phases.pop()}" if len(phases) == 1 else ""
+    rows = tuple(zip(*(cells for _, cells in shown), strict=True))
+    return Table(
+        LIKELIEST.format(where),
+        tuple(header for header, _ in shown),
+        rows,
+        _meanings(report),
+        text_columns=text,
     )
-    more = f" {report.left_out:,} more are left out." if report.left_out else ""
-    text = (*range(len(headers) - 3), len(headers) - 1)
-    return Table(LIKELIEST, tuple(headers), rows, f"{HOW_LIVE}{more}", text_columns=text)
+
+
+def _meanings(report: Oom) -> str:
+    """What the columns and words that there are mean."""
+    marks = {_mark(each) for each in report.candidates}
+    sentences = [HOW_LIVE]
+    sentences += [OTHER] if any(each.beside_bytes is not None for each in report.candidates) else []
+    sentences += [meaning for mark, meaning in MARKS.items() if mark in marks]
+    sentences += [f"{report.left_out:,} more are left out."] if report.left_out else []
+    return " ".join(sentences)
 
 
 def layers(candidate: OomCandidate) -> str:

@@ -57,20 +57,25 @@ def _sections(report: TracedAnalysis, options: Options) -> Iterator[Section]:
         yield Lines(f"Against {report.against.config}", tuple(_against(report.against)))
     yield from _layers(report, options)
     yield _memory(report, options)
-    yield _totals(report)
-    yield Bars(
-        "Share of FLOPs",
-        tuple(
-            (share.part, share.share, (format_percent(share.share), format_count(share.flops, "FLOP")))
-            for share in report.shares
-        ),
-    )
+    if options.full:
+        yield _totals(report)
+        yield _shares(report)
     if report.training is not None:
         yield _training(report)
     if report.device is not None:
         yield _device(report)
     if report.notes:
         yield Lines("Notes", report.notes)
+
+
+def _shares(report: TracedAnalysis) -> Bars:
+    return Bars(
+        "Share of FLOPs",
+        tuple(
+            (share.part, share.share, (format_percent(share.share), format_count(share.flops, "FLOP")))
+            for share in report.shares
+        ),
+    )
 
 
 def _against(against: Against) -> Iterator[str]:
@@ -134,17 +139,31 @@ def _names(run: Sequence[TracedPart]) -> str:
     return run[0].name if len(run) == 1 else f"{run[0].name} to {run[-1].name} ×{len(run)}"
 
 
+SHORT = {"peak_bytes": "peak", "saved_bytes": "kept", "training_bytes": "training"}
+"""The headers of a narrow table."""
+
+
+def _at(place: TracedPart, *, training: bool, wide: bool) -> str:
+    """The operation that sets the peak; in a narrow table of training without the word that nearly all have."""
+    operation = (place.training_op or "") if training else place.peak_op
+    return operation if wide else operation.replace(" (backward)", " (back)")
+
+
 def _memory(report: TracedAnalysis, options: Options) -> Table:
-    names = ["peak_bytes"]
-    names += ["saved_bytes", "training_bytes"] if report.training else []
+    training = report.training is not None
+    names = ["peak_bytes"] if options.wide or not training else []
+    names += ["saved_bytes", "training_bytes"] if training else []
     columns: list[Column] = [
-        (FIGURES[name].word, lambda place, name=name: format_bytes(getattr(place, name)))  # type: ignore[misc]
+        (
+            FIGURES[name].word if options.wide else SHORT[name],
+            lambda place, name=name: format_bytes(getattr(place, name)),  # type: ignore[misc]
+        )
         for name in names
     ]
-    columns.append(("at", lambda place: place.training_op if report.training else place.peak_op))
+    columns.append(("at", lambda place: _at(place, training=training, wide=options.wide)))
     if report.device is not None:
         columns.append(("time each", lambda place: format_ms(place.latency_ms or 0.0)))
-        columns.append(("bound", lambda place: place.bound or ""))
+        columns += [("bound", lambda place: place.bound or "")] if options.wide or not training else []
 
     def highest(run: Sequence[TracedPart]) -> TracedPart:
         return max(run, key=lambda place: place.training_bytes or place.peak_bytes)
@@ -156,7 +175,7 @@ def _memory(report: TracedAnalysis, options: Options) -> Table:
     rows += [None] if rows else []
     rows += [(part.name, *(cell(part) for _, cell in columns)) for part in report.parts]
     title = "Memory" if report.device is None else f"Memory, and time on {report.device.name}"
-    note = "Peak: the most bytes live in the whole module while it runs; of several layers, the highest of theirs."
+    note = f"{'Peak' if options.wide or not training else 'Training'}: the most bytes live in the whole module while it runs; of several layers, the highest of theirs."
     return Table(
         title, ("", *(header for header, _ in columns)), tuple(rows), note, text_columns=(0, len(names) + 1)
     )
