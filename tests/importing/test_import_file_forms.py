@@ -75,8 +75,8 @@ ENTRIES: dict[str, Callable[[], dict[str, Any]]] = {
         "model.", "sam.", "backbone.", "teacher.backbone.", "net.module.",
     )},
     "the encoder alone": lambda: {"state_dict": under("model.", ENCODER)},
-    "torch.compile": compiled,
     "DataParallel": lambda: nn.DataParallel(Sam()).state_dict(),
+    "torch.compile": compiled,  # imports torch._dynamo: each week
     "DataParallel over torch.compile": lambda: {"model": under("module._orig_mod.")},
     "activation checkpointing": blocks_wrapped,
     "a numpy scalar": lambda: {"model": STATE, "best": np.float64(0.5), "curve": np.zeros(3), "step": np.int64(2)},
