@@ -151,7 +151,7 @@ def _index(op: Op, cuda: Cuda) -> Steps:
     if op.module.endswith(EMBEDDING):
         return ()
     rows = () if is_contiguous(op.entering, op.strides[0]) else (math.prod(op.entering) * _item_bytes(op),)
-    return _after(op, index, index, -1, *rows, index, index, index, _sort_bytes(indices, largest, cuda))
+    return _after(op, index, index, -1, *rows, index, index, index, sort_bytes(indices, largest, cuda))
 
 
 def _gather(op: Op, _: Cuda) -> Steps:
@@ -162,18 +162,18 @@ def _gather(op: Op, _: Cuda) -> Steps:
     return (INT64_BYTES * rows,) * indices if indices > 1 and rows > 1 else ()
 
 
-def _sort_bytes(indices: int, largest: int, cuda: Cuda) -> int:
+def sort_bytes(indices: int, largest: int, cuda: Cuda) -> int:
     """Bytes of cub's radix sort of pairs of 8 bytes each: tables, counters and, for several passes, a copy of the pairs."""
     if indices <= SORTED_AT_ONCE:
         return 1
     tile = next(tile for least, tile in SORT_TILES if cuda.compute_capability >= least)
     passes = -(-max(largest.bit_length(), 1) // PASS_BITS)
-    copies = 2 * aligned(INT64_BYTES * indices) if passes > 1 else 0
+    copies = 2 * _aligned(INT64_BYTES * indices) if passes > 1 else 0
     tables = OF_PASS_BYTES * passes + OF_TILE_BYTES * -(-indices // tile)
     return tables + copies + ALIGNMENT + ALIGNMENT - 1
 
 
-def aligned(nbytes: int) -> int:
+def _aligned(nbytes: int) -> int:
     """Bytes up to the next multiple of 256."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 

@@ -16,8 +16,8 @@ from samattn_cli.encoder.presets import presets
 from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.tape.allocator import MIB, OutOfMemoryError
 from samattn_cli.tape.encoder import forward
-from samattn_cli.tape.inside import Cuda, flash_splits
-from samattn_cli.tape.memory import walk
+from samattn_cli.tape.inside import Cuda, flash_splits, sort_bytes
+from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.tape.module_order import in_module_order
 from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.training import training_step
@@ -59,6 +59,18 @@ USUAL = {
 }
 
 
+UNEXPLAINED = {
+    # what antialiased resizing of positions takes inside is not modelled; no peak of a run
+    ("rf_detr_base", "inference", "float32", "none"): (0, 0, 2_078_208),
+    ("rf_detr_base", "training", "float32", "none"): (0, 0, 2_334_720),
+    ("rf_detr_base", "training", "bfloat16", "none"): (0, 0, 3_913_216),
+    ("rf_detr_base", "training", "float32", "bfloat16"): (0, 0, 2_327_552),
+    ("davit_t", "inference", "float32", "none"): (-892_928, 0, 892_928),
+    ("florence2_base", "training", "float32", "none"): (0, 0, 65_536),
+}
+"""Runs of later families that differ from torch's, and by how much."""
+
+
 @lru_cache(maxsize=64)
 def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usage:
     if config.run.mode == "training":
@@ -84,6 +96,8 @@ def name_of(run: dict[str, Any]) -> str:
 def difference(run: dict[str, Any]) -> tuple[int, int, int]:
     """By how much allocated and reserved peaks are known to differ from torch's, and those of layers at most."""
     preset, about = run["preset"], run["run"]
+    if known := UNEXPLAINED.get((preset, about["mode"], about["dtype"], about["autocast"])):
+        return known
     key = preset, about["dtype"], about["autocast"], about["checkpointing"]
     is_reference = run["implementation"] == "reference"
     if about["mode"] == "training" and is_reference and key in RUN_NOT_EQUAL:
@@ -122,7 +136,8 @@ def assert_kinds_sum_to_what_is_allocated_at_the_peak(config: EncoderConfig, cud
     assert sum(vars(used.kinds).values()) == used.allocated
     if "roundup" in config.run.allocator:
         return  # what is requested is rounded up to more
-    assert used.kinds.weights + used.kinds.buffers == step.weights_bytes
+    run_in_mode = step.forward if config.run.mode == "training" else forward(config)
+    assert used.kinds.weights + used.kinds.buffers == weights_bytes(run_in_mode)
     assert used.kinds.buckets == step.buckets_bytes
     assert used.kinds.average == (step.weights_bytes if config.run.ema else 0)
     trains = config.run.mode == "training"
@@ -247,3 +262,24 @@ def test_a_table_of_joint_positions_is_read_at_copies_of_its_two_indices() -> No
 )
 def test_flash_attention_splits_keys_where_blocks_are_few(heads, rows, keys, d, splits) -> None:
     assert flash_splits(heads, rows, keys, d, 108) == splits
+
+
+@pytest.mark.parametrize(
+    ("pairs", "largest", "capability", "nbytes"),
+    [
+        (2304, 168, 8.0, 1),
+        (2401, 168, 8.0, 3583),
+        (38416, 255, 8.0, 13823),
+        (38416, 256, 8.0, 630783),
+        (65536, 960, 8.0, 1071615),
+        (38416, 69999, 8.0, 632831),
+        (4608, 168, 9.0, 3583),
+        (4609, 168, 9.0, 4607),
+        (2817, 168, 7.5, 4607),
+    ],
+)
+def test_the_sort_of_indices_takes_what_cub_took(
+    pairs: int, largest: int, capability: float, nbytes: int
+) -> None:
+    """As `index_put_` of torch 2.14.1 asked on the dry device, for a table with `largest` as its last index."""
+    assert sort_bytes(pairs, largest, Cuda(capability)) == nbytes

@@ -57,6 +57,16 @@ AROUND = {
 }
 """What is around the model in a training step."""
 
+LATER = {
+    "rf_detr_base": "448",
+    "lw_detr_tiny": "320",
+    "tiny_vit_5m": "224",
+    "hiera_t": "224",
+    "davit_t": "224",
+    "florence2_base": "224",
+}
+"""Presets of families that came later."""
+
 CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sam_vit_b", "a100_80", {"--mode": BOTH}),
     ("vit_b", "a100_80", {"--mode": BOTH, "--batch-size": "1,4"}),
@@ -257,6 +267,15 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("vitdet_b", "448", "every_2nd", ""),
             ("swin_t", "224", "blocks.2,blocks.5-7", ""),
             ("sam2_hiera_t", "256", "blocks.1-3,blocks.10", "run.autocast=bfloat16"),
+        )
+    ),
+    *(
+        (preset, "a100_40", {"--mode": mode, "--resolutions": side, "--set": settings})
+        for preset, side in LATER.items()
+        for mode, settings in (
+            (BOTH, "run.autocast=none"),
+            ("training", "run.dtype=bfloat16"),
+            ("training", "run.autocast=bfloat16"),
         )
     ),
 )
