@@ -99,7 +99,8 @@ def _with_address(words: list[str]) -> list[str]:
     from .hints import may_be_config
 
     after = words[found + 1 : found + 2]
-    if not after or after[0].startswith("-") or may_be_config(after[0]):
+    is_url = bool(after) and "://" in after[0]  # not an address either, but its message says what one is
+    if not after or after[0].startswith("-") or (may_be_config(after[0]) and not is_url):
         return [*words[:found], "--ray=auto", *words[found + 1 :]]
     return [*words[:found], f"--ray={after[0]}", *words[found + 2 :]]
 
