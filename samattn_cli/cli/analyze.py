@@ -141,7 +141,7 @@ def analyze(
         memory=room,
         verify=False,
         sizes=full or not to_terminal,
-        timeline=chart == "memory",
+        timeline=chart == "memory" or any(name in PAGES for name in formats.values()),
         spans="trace" in formats.values(),
     )
     say_ignored([encoder.run], where)
@@ -191,12 +191,20 @@ def _start(report: Analysis, options: Options) -> str:
 def _finish(
     report: Analysis, start: str, shown: str | None, formats: Mapping[Path, str], options: Options
 ) -> None:
-    """Print the report after its start, and write its files, even if standard output is closed."""
+    """Print the report after its start, and write its files, even if standard output is closed.
+
+    A page shows what is live over the pass; other formats have that only if it was asked for.
+    """
+    plain = report if options.chart == "memory" else replace(report, timeline=None)
+    pages = {path: name for path, name in formats.items() if name in PAGES}
     try:
         if shown:
-            emit(render(report, shown, options).removeprefix(start), shown, begun=start)
+            emit(render(plain, shown, options).removeprefix(start), shown, begun=start)
     finally:
-        write(report, formats, options)
+        try:
+            write(plain, {path: name for path, name in formats.items() if path not in pages}, options)
+        finally:
+            write(report, pages, options)
 
 
 def _to_verify(config: str, *, is_changed: bool) -> str:

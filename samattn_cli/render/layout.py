@@ -19,7 +19,7 @@ class Layout(NamedTuple):
         rows: flat dictionaries, all with the same keys, for CSV and Parquet.
         chart: a Vega-Lite spec, for SVG, PNG and HTML, or None if the report has nothing to draw; None if the kind has no chart.
         markdown: its Markdown, if that is not made from the page.
-        charts: other charts by name, which `--chart` chooses.
+        charts: other charts by name, which `--chart` chooses; None of a report that lacks what they show.
         columns: the rows as NumPy arrays by name, from which CSV and Parquet are written some rows at a time.
     """
 

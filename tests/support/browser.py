@@ -78,9 +78,8 @@ class Browser:
             "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))"
         )
         self.run(
-            "new Promise(done => { const look = () => !document.getElementById('live') || "
-            "typeof vegaEmbed === 'undefined' || document.body.classList.contains('drawn') ? done() : setTimeout(look, 20);"
-            " look(); })"
+            "new Promise(done => { const look = () => typeof vegaEmbed === 'undefined' || "
+            "document.querySelectorAll('figure.drawn').length === charts.length || performance.now() > 20000 ? done() : setTimeout(look, 20); look(); })"
         )
 
     def run(self, script: str) -> Any:

@@ -398,10 +398,10 @@ def _cost(figure: Figure, report: Analysis) -> Cost:
     return Cost(f"{figure.word_in([report.config.run.mode])}{on}", unit_of(figure))
 
 
-def _memory(report: Analysis) -> dict[str, Any]:
+def _memory(report: Analysis) -> dict[str, Any] | None:
     from .memory_chart import chart as drawn
 
-    return drawn(report)
+    return None if report.timeline is None else drawn(report)
 
 
 LAYOUT = Layout(page, rows, chart, charts={"memory": _memory})

@@ -17,10 +17,12 @@ from ...records import replace
 from ...shell import command
 from ...version import __version__
 from .. import layout_of
+from ..charts.theme import DARK_FAINT, DARK_GRID, DARK_INK, DARK_PAPER, FAINT, GRID, INK, PAPER, Spec
 from ..elements import Code, Finding, Lines, Page, Section
+from ..layout import Layout
 from ..options import Options
 from .known import known
-from .picture import THEMES, Drawn, drawn
+from .picture import drawn
 from .sections import section, short, wrapped
 from .words import Names, escaped, in_lines
 
@@ -29,8 +31,12 @@ WIDTH = 1000
 MOST_CONFIGS = 8
 """Configs that a page writes out."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; script-src "
-NAMES = ("ink", "faint", "grid", "paper")
-RESERVED = ("main", "tools", "said", "still", "live")
+COLORS = {
+    "/* light */": {"ink": INK, "faint": FAINT, "grid": GRID, "paper": PAPER},
+    "/* dark */": {"ink": DARK_INK, "faint": DARK_FAINT, "grid": DARK_GRID, "paper": DARK_PAPER},
+}
+"""The colours of charts, and the places in the style where they stand."""
+RESERVED = ("main", "tools", "said", "tip")
 """Names of places that the page itself has."""
 FIRST = ("Answer", "Findings")
 """Titles of sections that belong to the answer."""
@@ -73,19 +79,27 @@ def render(report: Any, options: Options) -> str:
     layout = layout_of(report)
     page = layout.page(report, replace(options, width=WIDTH, full=not options.brief))
     names, sections = Names(RESERVED), () if options.brief else page.sections
+    specs = [] if options.brief else list(_specs(report, layout, options.chart))
     first = [*_answer(page, names), *_made(filter(_is_first, sections), names)]
-    chart = None if options.brief else layout.drawn(report, options.chart)
-    name = names("Picture") if chart else ""
+    name = names("Pictures" if len(specs) > 1 else "Picture") if specs else ""
     rest = [
         *_made(filterfalse(_is_first, sections), names),
         *_made(() if options.brief else known(report), names),
         *_made(_about(report, options), names),
     ]
-    picture = Drawn("")
-    if chart:
-        picture = drawn(chart, sum(map(len, (*first, *rest))))
-        first.append("\n".join(wrapped("Picture", name, (picture.figure,))))
-    return _document(page, "\n".join([*first, *rest]), _links(names), picture.script)
+    pictures = drawn(specs, sum(map(len, (*first, *rest))))
+    if specs:
+        first.append("\n".join(wrapped(dict(names.headings)[name], name, pictures.figures)))
+    return _document(page, "\n".join([*first, *rest]), _links(names), pictures.script)
+
+
+def _specs(report: Any, layout: Layout, chosen: str) -> Iterator[Spec]:
+    """The charts that a report has, that which was chosen first."""
+    charts = {name: chart for name, chart in (("", layout.chart), *layout.charts.items()) if chart}
+    for _, chart in sorted(charts.items(), key=lambda entry: entry[0] != chosen):
+        spec = chart(report)
+        if spec is not None:
+            yield spec
 
 
 def _made(parts: Iterable[Section], names: Names) -> Iterator[str]:
@@ -159,8 +173,7 @@ def _hash(script: str) -> str:
 
 def _style() -> str:
     """The style, with the colours of charts."""
-    light, dark = (
-        " ".join(f"--{name}: {color};" for name, color in zip(NAMES, colors, strict=True))
-        for colors in THEMES.values()
-    )
-    return _resource("style.css").replace("/* light */", light).replace("/* dark */", dark)
+    style = _resource("style.css")
+    for place, colors in COLORS.items():
+        style = style.replace(place, " ".join(f"--{name}: {color};" for name, color in colors.items()))
+    return style

@@ -1,75 +1,78 @@
-"""The chart of a report in its page: a still picture, and one with tooltips where the page stays small with it."""
+"""The charts of a report in its page: still pictures, or ones that answer the pointer where the page stays small with them."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..charts.theme import DARK_FAINT, DARK_GRID, DARK_INK, DARK_PAPER, FAINT, GRID, INK, PAPER, Spec, dark
+from ..charts.theme import Spec, config
 from ..shield import visible
 from .words import escaped
 
 MOST_CHARACTERS = 1_150_000
-"""Of a page with pictures: larger pages have still ones."""
-LARGE = 500_000  # characters of a spec from which a canvas draws faster than SVG
-VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid", PAPER: "--paper"}
-"""The page's colours of a picture, which are others on a dark page."""
-THEMES = {"light": (INK, FAINT, GRID, PAPER), "dark": (DARK_INK, DARK_FAINT, DARK_GRID, DARK_PAPER)}
-MISSING = "The picture needs the optional dependency 'charts': pip install 'samattn[charts]'"
-STILL = "A still picture: with one that answers the pointer, this page would be too large."
+"""Of a page whose pictures answer the pointer, or scale; larger pages have pictures of pixels."""
+COLORS = tuple(f"var(--{name})" for name in ("ink", "faint", "grid", "paper"))
+"""The page's own colours, which are others on a dark page, and on paper."""
+MISSING = "Pictures need the optional dependency 'charts': pip install 'samattn[charts]'"
+STILL = "A still picture: with ones that answer the pointer, this page would be too large."
 
 
 class Drawn(NamedTuple):
-    """A picture.
+    """The pictures of a page.
 
     Attributes:
-        figure: its HTML.
-        script: what draws it again so that it answers the pointer; "" if it stays still.
+        figures: the HTML of each.
+        script: what draws them again so that they answer the pointer; "" if they stay still.
     """
 
-    figure: str
+    figures: tuple[str, ...]
     script: str = ""
 
 
-def drawn(spec: Spec, rest: int) -> Drawn:
-    """A chart on a page whose other parts have `rest` characters."""
+def drawn(specs: Sequence[Spec], rest: int) -> Drawn:
+    """Charts on a page whose other parts have `rest` characters."""
+    if not specs:
+        return Drawn(())
     if find_spec("vl_convert") is None:
-        return Drawn(f'<p class="note">{escaped(MISSING)}</p>')
-    spec = _shown(spec)
-    still, room = _still(spec), MOST_CHARACTERS - rest
-    script = _script(spec)
-    if len(still) + len(script) < room:
-        return Drawn("".join(_figure(spec, still, spec.get("usermeta", {}).get("hint", ""))), script)
-    return Drawn("".join(_figure(spec, still if len(still) < room else _pixels(spec), STILL)))
+        return Drawn((f'<p class="note">{escaped(MISSING)}</p>',))
+    shown = [{**_visible(spec), "config": config(*COLORS)} for spec in specs]
+    stills = [_still(spec, number) for number, spec in enumerate(shown)]
+    room = MOST_CHARACTERS - rest - sum(map(len, stills))
+    if room < 0:
+        return Drawn(tuple(map(_figure, shown, map(_pixels, specs), [STILL] * len(shown))))
+    scripts = ((count, _script(shown[:count])) for count in range(len(shown), 0, -1))
+    live, script = next((each for each in scripts if len(each[1]) < room), (0, ""))
+    hints = [spec.get("usermeta", {}).get("hint", "") for spec in shown[:live]]
+    return Drawn(tuple(map(_figure, shown, stills, [*hints, *[STILL] * (len(shown) - live)])), script)
 
 
-def _shown(value: Any) -> Any:
+def _visible(value: Any) -> Any:
     """A spec in whose texts what a browser would obey is visible: see `visible`."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):
-        return {key: _shown(each) for key, each in value.items()}
-    return list(map(_shown, value)) if isinstance(value, (list, tuple)) else value
+        return {key: _visible(each) for key, each in value.items()}
+    return list(map(_visible, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _figure(spec: Spec, still: str, hint: str) -> Iterator[str]:
+def _figure(spec: Spec, still: str, hint: str) -> str:
     words = escaped(spec.get("description", ""))
-    yield f'<figure><div class="scroll" role="img" aria-label="{words}" tabindex="0">'
-    yield f'<div id="still">{still}</div><div id="live"></div></div>'
-    yield f'<figcaption class="note">{escaped(hint)}</figcaption></figure>'
+    return (
+        f'<figure><div class="scroll" role="img" aria-label="{words}" tabindex="0">'
+        f'<div class="still">{still}</div><div class="live"></div></div>'
+        f'<figcaption class="note">{escaped(hint)}</figcaption></figure>'
+    )
 
 
-def _still(spec: Spec) -> str:
-    """SVG in the page's colours."""
+def _still(spec: Spec, number: int) -> str:
+    """SVG; its names are none that another picture of the page has."""
     from ..charts.convert import to_svg
 
-    svg = to_svg(spec)
-    for color, variable in VARIABLES.items():
-        svg = svg.replace(f'="{color}"', f'="var({variable})"')
-    return svg.replace(' id="', ' id="still-').replace("url(#", "url(#still-").strip()
+    own = f"still-{number}-"
+    return to_svg(spec).replace(' id="', f' id="{own}').replace("url(#", f"url(#{own}").strip()
 
 
 def _pixels(spec: Spec) -> str:
@@ -79,13 +82,12 @@ def _pixels(spec: Spec) -> str:
     return f'<img alt="" src="data:image/png;base64,{b64encode(to_png(spec)).decode()}">'
 
 
-def _script(spec: Spec) -> str:
-    """Vega, the chart as data, and what draws it in the scheme of the page."""
+def _script(specs: Sequence[Spec]) -> str:
+    """Vega-Lite, and the charts as its specs."""
     from ..charts.convert import javascript
 
-    data = _data(with_hover(spec))
-    renderer = "canvas" if len(data) > LARGE else "svg"
-    return f"{javascript()}\n;const spec = {data};\nconst darkConfig = {_data(dark())};\nconst renderer = {renderer!r};\n"
+    charts = ",\n".join(_data(with_hover(spec)) for spec in specs)
+    return f"{javascript()}\n;const charts = [{charts}];\n"
 
 
 def with_hover(spec: Spec) -> Spec:
