@@ -41,8 +41,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     The last block of a kind is the original, since its gradient comes from the same part as in the whole encoder. Some
     blocks cannot be left out: one that changes the shape or the strides of its input; one whose output or input a later
     part taps, because that input stays alive and the next block gets another tensor; one whose output nothing reads,
-    because its graph is freed with that output; the first block of each kind that taps
-    a part, because one of them keeps the tapped output longest.
+    because its graph is freed with that output; one before a part that is not a block, because the gradient from there lies in
+    another way; the first block of each kind that taps a part, because one of them keeps the tapped output longest.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -56,10 +56,12 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     first: dict[Any, str] = {}
     last = {tap: name for name, taps in model.plan for tap in taps}
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
+    after = {name: following for (name, _), (following, _) in pairwise(model.plan)}
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
         unread = name in model.unread
-        stays = unread or not tapped.isdisjoint({name, before[name]})
+        ends = not after.get(name, "").startswith(CONTAINER)
+        stays = unread or ends or not tapped.isdisjoint({name, before[name]})
         frees = (
             before[name] not in tapped,
             name in last.values(),
