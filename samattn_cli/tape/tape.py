@@ -539,8 +539,10 @@ class Tape(Recorder):
         return self.derived(name, x, (x,), derivatives.zero_slice(part))
 
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
-        """``F.pad`` with zeros at the end of each dimension, up to `shape`."""
-        out = self.like(x, *shape)
+        """``F.pad`` with zeros at the end of each dimension, up to `shape`. Where nothing is padded, it is a clone, which lies as x."""
+        out = (
+            self.new(shape, dense_stride_like(x), x.item_bytes) if shape == x.shape else self.like(x, *shape)
+        )
         self.record(name, "pad", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pad(x))
 

@@ -419,6 +419,8 @@ RECORDS = (
             "transformers, training": LIBRARY | TRAINING | {"run.batch_size": 2, "upscale": 3},
             "transformers, autocast": LIBRARY
             | {"neck": "nearest_conv", "upscale": 4, "run.autocast": "float16"},
+            "transformers, shifted windows after a group": LIBRARY
+            | {"stages": [SWIN2SR["stages"][0], SWIN2SR["stages"][1] | {"depth": 2}]},
             "transformers, direct": LIBRARY | {"neck": "pixelshuffledirect", "resi_connection": "3conv"},
             "transformers, one group": _changed(FEATURES, LIBRARY, {"stages": [SWIN2SR["stages"][0]]}),
         },
