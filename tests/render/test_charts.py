@@ -160,7 +160,8 @@ def test_what_the_pointer_does_is_kept_by_vega_lite() -> None:
 def test_a_panel_a_metric_a_colour_a_config_a_dash_a_variant() -> None:
     panels = SPECS["lines"]["concat"]
     assert [panel["title"]["text"] for panel in panels] == ["FLOPs", "inference peak", "measured / predicted"]
-    colors, dashes = (panels[0]["encoding"][channel]["scale"] for channel in ("color", "strokeDash"))
+    colors = panels[0]["encoding"]["color"]["scale"]
+    dashes = panels[0]["layer"][0]["encoding"]["strokeDash"]["scale"]
     assert dict(zip(colors["domain"], colors["range"], strict=True)) == {
         "sam_vit_h": COLORS[0],
         LONG_NAME: COLORS[1],

@@ -210,13 +210,6 @@ def _encoding(picture_: Picture, lines: Sequence[Line], own: Picture) -> Spec:
             "scale": {"domain": configs, "range": colors(len(configs))},
             "legend": _legend(configs, picture_.line_title, 3),
         },
-        "strokeDash": {
-            "field": "variant",
-            "type": "nominal",
-            "sort": None,
-            "scale": {"domain": variants, "range": DASHES},
-            "legend": _legend(variants, "variant", 1.5),
-        },
         "opacity": {"condition": {"test": PICKED, "value": 1}, "value": 0.12},
         "tooltip": [
             {"field": "config", "title": picture_.line_title},
@@ -224,6 +217,18 @@ def _encoding(picture_: Picture, lines: Sequence[Line], own: Picture) -> Spec:
             {"field": "x", "title": own.x_title, **({} if _words(picture_) else {"format": ",~r"})},
             {"field": "exact", "title": lines[0].metric},
         ],
+    }
+
+
+def _dashes(picture_: Picture) -> Spec:
+    """Of lines alone: no text has them."""
+    variants = _unique(line.variant for line in picture_.lines)
+    return {
+        "field": "variant",
+        "type": "nominal",
+        "sort": None,
+        "scale": {"domain": variants, "range": DASHES},
+        "legend": _legend(variants, "variant", 1.5),
     }
 
 
@@ -262,14 +267,15 @@ def _layers(
     name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]], picture_: Picture
 ) -> Iterator[Spec]:
     """The lines, their points (for the pointer alone if they are too many to show), and the marks."""
-    yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
+    line = {"type": "line", "strokeWidth": 2}
+    yield {"name": name, "mark": line, "encoding": {"strokeDash": _dashes(picture_)}}
     dense = max(len(line.xs) for line in lines) > SPARSE
-    point = {"type": "point", "filled": True, "strokeDash": [1, 0], "aria": False}
+    point = {"type": "point", "filled": True, "aria": False}
     if dense:
         invisible = {**point, "size": 60, "opacity": 0}
         yield {"mark": invisible, "transform": [{"filter": "hover"}], "encoding": {"opacity": {"value": 0}}}
     else:
-        yield {"mark": {**point, "size": 34}, "encoding": {"strokeDash": {"value": [1, 0]}}}
+        yield {"mark": {**point, "size": 34}}
     if lines[0].unit == "ratio":
         yield _rule_at_one()
     if marks:
@@ -279,18 +285,18 @@ def _layers(
 def _rule_at_one() -> Spec:
     """From side to side, also if no line is picked."""
     across = {"x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": CONTRAST}}
-    plain = {"opacity": {"value": 1}, "strokeDash": {"value": [1, 0]}, "tooltip": {"value": None}}
+    plain = {"opacity": {"value": 1}, "tooltip": {"value": None}}
     return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}
 
 
 def _limit(limit: Limit, step: int) -> Iterator[Spec]:
     """A dashed line, also if no line is picked, and its words below it."""
     at = {"data": {"values": [{"y": scales.number(limit.y, step), "words": limit.words}]}}
-    plain = {"opacity": {"value": 1}, "strokeDash": {"value": [6, 4]}, "tooltip": {"value": None}}
+    plain = {"opacity": {"value": 1}, "tooltip": {"value": None}}
     color = {"color": {"value": CONTRAST}}
     yield {
         **at,
-        "mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
+        "mark": {"type": "rule", "strokeWidth": 1.5, "strokeDash": [6, 4], "aria": False},
         "encoding": {"x": {"value": 0}, "x2": {"value": "width"}, **color, **plain},
     }
     yield {
@@ -318,7 +324,6 @@ def _marks(marks: Sequence[dict[str, Any]], picture_: Picture) -> Spec:
         "mark": {"type": "point", "size": 110, "strokeWidth": 2, "aria": False},
         "encoding": {
             "shape": {"field": "kind", "type": "nominal", "scale": shape, "legend": legend},
-            "strokeDash": {"value": [1, 0]},
             "opacity": {"condition": {"test": {"param": "pick_config"}, "value": 1}, "value": 0.12},
             "tooltip": [
                 {"field": "config", "title": picture_.line_title},
