@@ -40,9 +40,10 @@ def known_as(word: str, known: Collection[str], also: Mapping[str, str] | None =
 
 
 def containing(word: str, known: Iterable[str]) -> list[str]:
-    """The names that contain a word, first those that begin with it."""
+    """The names that contain a word as it is written, or else in other letters; first those that begin with it."""
     wanted = folded(word)
     names = [name for name in known if wanted in folded(name)] if len(wanted) >= SHORTEST else []
+    names = [name for name in names if word.lower() in name.lower()] or names
     return sorted(names, key=lambda name: not folded(name).startswith(wanted))
 
 

@@ -13,7 +13,7 @@ def test_explain_says_where_a_ratio_is_given() -> None:
 
 
 def test_a_format_of_other_reports_is_not_taken_for_a_slip() -> None:
-    done = samattn("fit", "sam_vit_b", "--memory", "8GiB", "-o", "a.svg")
+    done = samattn("fit", "sam_vit_b", "--memory", "8GiB", "-o", "a.tex")
     assert done.returncode == 2
     assert "[unknown-extension]" in done.stderr
     assert "did you mean" not in done.stderr

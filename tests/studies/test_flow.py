@@ -131,7 +131,8 @@ def test_a_transition_that_does_not_say_what_it_mixes_is_refused(monkeypatch):
     )
     config = load_config(keys)
     flow_of(config)
-    monkeypatch.setitem(TRANSITIONS, "patch_merging", replace(TRANSITIONS["patch_merging"], slides=None))
+    says_nothing = replace(TRANSITIONS["patch_merging"], slides=None)
+    monkeypatch.setitem(TRANSITIONS._declared, "patch_merging", says_nothing)
     with pytest.raises(UsageError, match=r"transition patch_merging .*\[no-receptive-fields\]"):
         flow_of(config)
 
