@@ -14,9 +14,9 @@ from ..render import PAGES, PICTURES, TABLES, TEXTS, TRACES, render
 from ..render.options import Options
 from ..shell import command
 from ..verdicts import CrossCheck
-from .ignored import say_ignored
+from .ignored import say_ignored, say_not_drawn
 from .output import emit, guarded, say, terminal_options, working, write, write_file
-from .output_files import check_writable, output_files
+from .output_files import check_apart, check_writable, output_files
 from .parameters import (
     Config,
     Memory,
@@ -125,6 +125,7 @@ def analyze(
 
     formats = output_files(output, OWN_FORMATS)
     if snapshot is not None:
+        check_apart(snapshot, "--snapshot", formats)
         check_writable(snapshot, "--snapshot")
     encoder = config_of(config, laid_over)
     where = device_of(device)
@@ -145,6 +146,8 @@ def analyze(
         spans="trace" in formats.values(),
     )
     say_ignored([encoder.run], where)
+    if chart == "memory":
+        say_not_drawn(chart, [*formats.values(), chosen(format_) or ""], also_in=["json"])
     options = replace(
         terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ())),
         brief=brief,

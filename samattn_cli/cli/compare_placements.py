@@ -11,6 +11,7 @@ from ..figures import OF_ENCODER, listed
 from ..files.load import load_config
 from . import complete
 from .analyze import FORMATS
+from .ignored import say_not_drawn
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
 from .parameters import (
@@ -108,5 +109,7 @@ def compare_placements(
     where = device_of(device)
     with working("searching every placement" if question else "comparing placements", "placements") as tell:
         report = compare_placements(encoder, placements or (), device=where, search=question, tell=tell)
+    if chart == "front":
+        say_not_drawn(chart, formats.values())
     options = replace(terminal_options(all_layers=all_layers), chart=chart)
     deliver(report, chosen(format_), formats, options)

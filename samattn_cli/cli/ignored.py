@@ -1,4 +1,4 @@
-"""Notes on keys of a config that are set and change nothing in an answer."""
+"""Notes on keys of a config, and on options, that are set and change nothing in an answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..encoder.model import RunConfig
 from ..encoder.without_effect import without_effect
 from ..errors import Message, code_of
+from ..render import PAGES, PICTURES
 from .output import say
 
 if TYPE_CHECKING:
@@ -25,3 +26,12 @@ def say_ignored(runs: Iterable[RunConfig], device: Device | int | None, *, has_t
     )
     for note in dict.fromkeys(notes):
         say(Message(code_of(note), f"note: {note}"), style="yellow")
+
+
+def say_not_drawn(chart: str, formats: Iterable[str], also_in: Iterable[str] = ()) -> None:
+    """Say that a chart is asked for and no picture or page of it, nor a format of `also_in`, which has its figures."""
+    if not {*PICTURES, *PAGES, *also_in} & {*formats}:
+        say(
+            Message("needs-a-picture", f"note: --chart {chart} is drawn in a file: add -o {chart}.svg"),
+            style="yellow",
+        )

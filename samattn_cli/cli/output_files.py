@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,6 +70,16 @@ def _check_extra(path: Path, name: str) -> None:
             "not-installed",
             f"-o {path}: {extra.whose} the optional dependency '{extra.name}': pip install 'samattn[{extra.name}]'",
         )
+
+
+def check_apart(path: Path, option: str, outputs: Iterable[Path]) -> None:
+    """Check that the file of an option is not also a file of `-o`, by that name, another one, or a link.
+
+    Raises:
+        OutputError: if it is.
+    """
+    if any(path.resolve() == output.resolve() for output in outputs):
+        raise OutputError("given-twice", f"{option} {path}: the file {path} is also given with -o")
 
 
 def check_writable(path: Path, option: str = "-o") -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from samattn_cli.cli.app import COMMANDS, OTHER_COMMANDS, app
 from samattn_cli.encoder.presets import devices, presets
 
+SMALL = ("vit_b", "--set", "depth=2", "--image-size", "32")
 NO_VERIFY = ("--no-verify", "-f", "json")
 
 
@@ -135,7 +136,7 @@ HINTS = {
     ("fit", "sam_vit_b", "--tf32"): ("[unknown-option]", ": --tf32; write --set run.tf32=VALUE"),
     ("analyze", "sam_vit_b", "--dvice", "h100"): ("[unknown-option]", ": --dvice; did you mean '--device'?"),
     ("configs", "--show", "sam"): ("[ambiguous-name]", "--show sam: 18 presets ", ", ".join(SAMS[:5])),
-    ("configs", "swin_"): ("[ambiguous-name]", "swin_: 12 presets ", ": swin_b,"),
+    ("configs", "swin_"): ("[ambiguous-name]", "swin_: 19 presets ", ", swin_b,"),
     ("devices", "a100"): ("[ambiguous-name]", "a100: 2 devices ", ": a100_40, a100_80"),
     ("devices", "--show", "quantum"): ("[unknown-name]", "--show quantum: ", ", ".join(devices())),
     ("configs", "vit_b", "--show", "vit_h"): ("[given-twice]", "vit_b --show vit_h: "),
@@ -249,3 +250,32 @@ def test_a_pair_in_brackets_is_one_size() -> None:
         ("analyze", "vit_b", "--image-size", "[448, 224]", *NO_VERIFY),
         ("analyze", "vit_b", "--image-size", "448x224", *NO_VERIFY),
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_said"),
+    [
+        (("analyze", *SMALL, "--no-verify", "--chart", "memory"), True),
+        (("analyze", *SMALL, "--no-verify", "--chart", "memory", "-f", "csv"), True),
+        (("analyze", *SMALL, "--no-verify", "--chart", "memory", "-f", "json"), False),
+        (("analyze", *SMALL, "--no-verify"), False),
+        (("compare-placements", "sam_vit_b", "--search", "1", "--chart", "front"), True),
+    ],
+)
+def test_a_chart_that_nothing_draws_is_noted(arguments: tuple[str, ...], is_said: bool) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert ("[needs-a-picture]" in result.stderr) == is_said
+
+
+@pytest.mark.parametrize("other", ["report.json", "folder/../report.json", "link.json"])
+def test_a_snapshot_does_not_replace_a_report(other: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.json").symlink_to("report.json")
+    said = refused(
+        "analyze", *SMALL, "--no-verify", "--device", "h100", "--snapshot", "report.json", "-o", other
+    )
+    assert said.startswith("--snapshot report.json: ")
+    assert said.endswith("[given-twice]")
+    assert not (tmp_path / "report.json").exists()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -55,6 +56,18 @@ def test_a_long_pass_is_drawn_by_few_points_and_keeps_its_peak() -> None:
     short, long = (area.spec(picture(count)) for count in (1000, 100_000))
     assert len(outline(long, 1)) <= area.POINTS + 2
     assert max(y for _, y in outline(long, 1)) == max(y for _, y in outline(short, 1))
+
+
+def test_a_peak_of_one_allocation_of_very_many_is_a_pixel_wide() -> None:
+    count, peak = 100_000, 50_010
+    values = [MIB * (1 + (change == peak) * 9) for change in range(count)]
+    values[peak + 1] = 0  # the lowest of the same few pixels
+    bands = (Band("weights", "#0072B2", values),)
+    corners = outline(area.spec(replace(picture(count), bands=bands, peak=peak)), 0)
+    top = max(y for _, y in corners)
+    ((begin, end),) = ((here[0], there[0]) for here, there in pairwise(corners) if here[1] == top)
+    assert end - begin == 1
+    assert abs(begin - peak / count * area.WIDTH) <= 1
 
 
 def test_a_limit_above_the_peak_has_room_too() -> None:

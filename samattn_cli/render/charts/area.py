@@ -142,6 +142,7 @@ def _y(**more: Any) -> Spec:
 def _bands(picture_: Picture, frame: _Frame, tops: Sequence[Sequence[int]], kept: Sequence[int]) -> Spec:
     names = [band.name for band in picture_.bands]
     numbers = [*range(len(names))]
+    places = [*_places(kept, frame)]
     color = {
         "field": "k",
         "type": "nominal",
@@ -159,7 +160,7 @@ def _bands(picture_: Picture, frame: _Frame, tops: Sequence[Sequence[int]], kept
     rows = [
         {"k": number, "x": x, "y": y}
         for number, top in reversed([*enumerate(tops)])
-        for x, y in _outline(top, kept, frame)
+        for x, y in _outline(top, kept, places, frame)
     ]
     mark = {"type": "line", "interpolate": "step-after", "strokeWidth": 0, "aria": False}
     return {
@@ -183,13 +184,23 @@ def _bands(picture_: Picture, frame: _Frame, tops: Sequence[Sequence[int]], kept
     }
 
 
-def _outline(top: Sequence[int], kept: Sequence[int], frame: _Frame) -> Iterator[tuple[float, float]]:
+def _places(kept: Sequence[int], frame: _Frame) -> Iterator[float]:
+    """Where the changes that are drawn begin: a pixel apart or more, so that the shortest can be seen."""
+    place = float("-inf")
+    for change in kept:
+        place = min(max(frame.x(change), place + 1), WIDTH)
+        yield place
+
+
+def _outline(
+    top: Sequence[int], kept: Sequence[int], places: Sequence[float], frame: _Frame
+) -> Iterator[tuple[float, float]]:
     """The corners of a band down to the axis; a step goes on at its height until the next."""
     yield 0, 0
     last = None
-    for change in kept:
+    for change, place in zip(kept, places, strict=True):
         if (height := frame.y(top[change])) != last:
-            yield frame.x(change), height
+            yield place, height
             last = height
     yield WIDTH, 0
 
