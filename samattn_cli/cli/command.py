@@ -123,6 +123,13 @@ class Command(TyperCommand):
             complete_with(context.params.get(NAME) or ())
         return context
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Draw the help, all of each word: one that is wider than its column goes on in the next line."""
+        from .folding import fold_help
+
+        fold_help()
+        super().format_help(ctx, formatter)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse options and arguments.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from ..errors import UsageError, did_you_mean
 from ..files.load import load_config
 from ..files.sources import MOST_BYTES, STDIN
 from ..render import PAGES, TEXTS
+from ..shell import command as shell_command
+from ..shell import line
 from ..spelling import known_as
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from ..tape.inside import Cuda
 
 YAML = (".yaml", ".yml")
+LONGEST_NAME = 256
+"""Bytes of which no file system has names."""
 HOW = "paste the error in quotes, or pipe it in: samattn oom - CONFIG < train.log"
 
 
@@ -94,6 +99,11 @@ def _read(message: str | None, config: str | None, laid_over: LaidOver) -> tuple
             "missing-config",
             f"{laid_over[0].where}: changes an encoder, so name one after the message: a preset or a file",
         )
+    if message != STDIN and _is_file(message):
+        pipe = f"{shell_command('oom', STDIN, config or 'CONFIG')} < {line(message)}"
+        raise UsageError(
+            "not-a-message", f"MESSAGE: {message} is a file; read it from standard input: {pipe}"
+        )
     encoder = None if config is None else load_config(config, laid_over)
     return (_from_stdin() if message == STDIN else message), encoder
 
@@ -103,6 +113,11 @@ def _is_config(word: str) -> bool:
     if " " in word:
         return False
     return known_as(word, presets()) is not None or word.endswith(YAML) or bool(did_you_mean(word, presets()))
+
+
+def _is_file(word: str) -> bool:
+    """Whether an argument names a file; messages are longer than names of files can be."""
+    return len(word.encode("utf-8", "replace")) < LONGEST_NAME and Path(word).is_file()
 
 
 def _from_stdin() -> str:

@@ -42,3 +42,16 @@ def test_typer_draws_another_page(monkeypatch: pytest.MonkeyPatch, name: str, va
 
 def test_typer_draws_the_help_of_commands() -> None:
     assert kept.kept_help(["analyze", "--help"]) is kept.kept_help([]) is None
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+def test_the_help_of_commands_has_all_of_each_word(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for name in ("analyze", "compare-placements", "trace"):
+        with pytest.raises(SystemExit):
+            app([name, "--help"], prog_name="samattn")
+        drawn = capsys.readouterr().out
+        assert "--family" in drawn
+        assert "…" not in drawn
