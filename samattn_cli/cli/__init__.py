@@ -39,6 +39,10 @@ def run() -> None:
 
 def _run(words: list[str]) -> None:
     """Print the help that is kept, or let Typer run the command."""
+    if (
+        os.environ.get("COLUMNS", "").strip("0") == ""
+    ):  # a terminal whose width is not known, and not one of no width
+        os.environ.pop("COLUMNS", None)
     page = kept_help(words)
     if page is not None:
         with suppress(OSError):

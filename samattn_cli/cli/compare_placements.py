@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..errors import UsageError
 from ..figures import OF_ENCODER, listed
 from ..files.load import load_config
 from . import complete
@@ -105,6 +106,10 @@ def compare_placements(
 
     formats = output_files(output, FORMATS)
     question = asked(search, budget, by)
+    if chart == "front" and question is None:
+        raise UsageError(
+            "needs-option", "--chart front is of a search: add --search K, such as --search 4, or --budget"
+        )
     encoder = load_config(or_default(config), laid_over)
     where = device_of(device)
     with working("searching every placement" if question else "comparing placements", "placements") as tell:

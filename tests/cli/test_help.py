@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from samattn_cli.cli import _run as run_words
 from samattn_cli.cli import help as kept
 from samattn_cli.cli.app import app
 from tests.support.running import UPDATE
@@ -55,3 +56,13 @@ def test_the_help_of_commands_has_all_of_each_word(
         drawn = capsys.readouterr().out
         assert "--family" in drawn
         assert "…" not in drawn
+
+
+def test_no_columns_are_columns_that_are_not_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    monkeypatch.setattr("sys.argv", ["samattn", "guide", "--help"])
+    with pytest.raises(SystemExit):
+        run_words(["guide", "--help"])
+    assert "Usage: samattn guide" in capsys.readouterr().out

@@ -162,6 +162,7 @@ HINTS = {
     ("analyze", "sam_vit_h", "--set", "window_size", "8"): ("[extra-argument]", "--set window_size=8"),
     ("sweep", "sam_vit_h", "--set", "window_size", "8"): ("[split-value]", "--set window_size=8"),
     ("sweep", "sam_vit_h", "--metrics", "flops", "params"): ("[split-value]", "--metrics flops,params"),
+    ("compare-placements", "sam_vit_b", "--chart", "front", "-o", "front.svg"): ("[needs-option]", "--search 4"),
     ("compare-placements", "sam_vit_h", "--placements", "7", "15"): ("[extra-argument]", "--placements 7,15"),
     ("compare-placements", "sam_vit_h", "--placements", "none", "all"): ("[extra-argument]", "--placements none --placements all"),
     ("analyze", "sam_vit_b", "--set", "dtype=fp16"): ("unknown key 'dtype'", "'run:'"),
