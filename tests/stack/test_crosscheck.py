@@ -730,3 +730,17 @@ def test_a_rounded_count_is_refused(monkeypatch):
     monkeypatch.setitem(count.FVCORE_KINDS, "einsum", "matmul")
     with pytest.raises(ValueError, match=r"2\.5 einsum is not a whole number"):
         count._by_kind({"einsum": 2.5}, count.FVCORE_KINDS)
+
+
+@pytest.mark.parametrize("block", ["swin", "swinv2"])
+def test_the_last_block_of_a_group_runs_since_its_gradient_comes_from_a_convolution(block):
+    """A transition that keeps the width leaves a gradient in another order of strides than a block does."""
+    groups = [
+        {"block": block, "embed_dim": 4, "depth": 4, "num_heads": 1, "window_size": 4, **transition}
+        for transition in ({}, *[{"transition": "residual_group"}] * 2)
+    ]
+    image = {"image_size": 8, "patch_size": 1, "pos_embed": "none", "upscale": 2, "out_chans": 3}
+    parts = {"patch_embed": "pixels" if block == "swin" else "pixels_proj", "neck": "pixelshuffledirect"}
+    verdict = verify(load_config(image | parts | {"stages": groups}), every_layer=False)
+    assert_exact_on_meta(verdict)
+    assert verdict.layers_run < 12
