@@ -58,6 +58,6 @@ def _description(path: Path) -> Description:
     if not isinstance(entries, Mapping):
         raise ImportFailedError(
             "not-a-description",
-            f"{path}: is not a model's config.json: it holds a {type(entries).__name__} instead of a mapping",
+            f"{path}: is not a model's config.json: it holds {'null' if entries is None else f'a {type(entries).__name__}'} instead of a mapping",
         )
     return Description(str(path), entries)

@@ -137,6 +137,7 @@ BAD_FILES: dict[tuple[str, Any], tuple[str, str]] = {
     ("p.safetensors", bad_files.deep_safetensors): ("damaged-checkpoint", "header"),
     ("q.json", b""): ("not-json", ""),
     ("r.json", b"[1]"): ("not-a-description", "list"),
+    ("null.json", b"null"): ("not-a-description", "holds null"),
     ("s.json", b'{"a": "\xe9"}'): ("not-json", "'utf-8' codec"),
     ("t.json", b"[" * 10**5): ("not-json", "maximum recursion depth"),
     ("u.txt", b"x"): ("unknown-extension", ".json"),
