@@ -41,6 +41,8 @@ IN_FOLDER = (
 """What transformers saves: in a folder, these come before other checkpoints."""
 CODE = ".py"
 EXTENSIONS = (".json", SAFETENSORS, *PYTORCH, *ENDINGS)
+NO_NAME = {TIMM: "samvit_base_patch16", "torchvision:": "swin_t", "ultralytics:": "sam_b"}
+"""What names a library and no model of it, with a model that it has."""
 
 
 def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair | None = None) -> str:
@@ -59,6 +61,10 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
     if source == STDIN:
         message = "-: standard input is not read here: name a file, such as config.json"
         raise ImportFailedError("stdin-not-read", message)
+    if source in NO_NAME:
+        raise ImportFailedError(
+            "no-model-named", f"{source}: names no model; {source}{NO_NAME[source]} would be right"
+        )
     zoo = zoo_of(source)
     try:
         path = Path() if zoo else _file_of(Path(source))

@@ -150,6 +150,14 @@ def test_other_names_are_refused_with_those_that_are_read(source, said):
     assert said in error.value.message
 
 
+@pytest.mark.parametrize("library", ["torchvision:", "ultralytics:", "timm:"])
+def test_a_library_alone_asks_for_a_model(library):
+    with pytest.raises(ImportFailedError) as error:
+        imported(library)
+    assert error.value.codes == ("no-model-named",)
+    assert f"{library}s" in error.value.message  # a model that it has
+
+
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="it is installed")
 def test_a_library_that_is_not_installed_is_named():
     with pytest.raises(ImportFailedError) as error:
