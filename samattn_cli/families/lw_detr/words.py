@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ...encoder.layouts import GRID, WINDOWS
-from ...encoder.slots import Block, Family, Implementation, Part, Problem, Wanted, cannot_run, first_output
+from ...encoder.slots import Block, Family, Implementation, Part, Problem, cannot_run, first_output
 from ...errors import Message
 from ...records import replace
 from ..rf_detr.words import (
@@ -53,12 +53,7 @@ def held_to_the_end(config: EncoderConfig) -> Mapping[str, tuple[str, ...]]:
 
 def lw_detr_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """What LwDetrViTBackbone cannot run."""
-    ratio = config.stages[0].mlp_ratio
-    wanted: list[Wanted] = [
-        *of_transformers(config),
-        (("stages", 0, "mlp_ratio"), ratio == int(ratio), "a whole mlp_ratio"),
-    ]
-    yield from cannot_run("LwDetrViTBackbone of transformers", wanted)
+    yield from cannot_run("LwDetrViTBackbone of transformers", of_transformers(config))
 
 
 BACKBONE = Implementation(

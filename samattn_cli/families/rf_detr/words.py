@@ -149,17 +149,13 @@ def of_transformers(config: EncoderConfig) -> list[Wanted]:
         (("stages",), len(config.stages) == 1, "one stage"),
         ((*at, "overrides"), not stage.overrides, "blocks of one kind"),
         ((*at, "num_windows_side"), count[0] == count[1], "as many windows down as across"),
+        ((*at, "mlp_ratio"), stage.mlp_ratio == int(stage.mlp_ratio), "a whole mlp_ratio"),
     ]
 
 
 def rf_detr_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """What RfDetrDinov2Backbone cannot run."""
-    ratio = config.stages[0].mlp_ratio
-    wanted: list[Wanted] = [
-        *of_transformers(config),
-        (("stages", 0, "mlp_ratio"), ratio == int(ratio), "a whole mlp_ratio"),
-    ]
-    yield from cannot_run("RfDetrDinov2Backbone of transformers", wanted)
+    yield from cannot_run("RfDetrDinov2Backbone of transformers", of_transformers(config))
 
 
 def tokens_of_cut(grid: Pair, cut: Pair, each: int) -> int:
