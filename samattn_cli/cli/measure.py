@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..encoder.presets import devices
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, ConfigError, UsageError, did_you_mean
 from ..records import replace
 from ..shell import command
 from ..spelling import known_as
@@ -23,7 +23,7 @@ from .files import folder_lock
 from .on_ray import GpuType, Ray, check_ray, cluster_at, measured_together, on
 from .output import emit, guarded, say, terminal_options, working, write_file
 from .output_files import file_format
-from .parameters import Configs, axis, overrides, read_stdin_once, run_option
+from .parameters import Configs, Strict, axis, overrides, read_stdin_once, run_option
 from .run_options import Set
 
 DEVICES = ("cuda", "cpu")
@@ -118,12 +118,13 @@ def measure(
     ] = None,
     ray: Ray = None,
     gpu_type: GpuType = None,
+    strict: Strict = False,
 ) -> None:
     """Run the real PyTorch stack, and record its memory and latency, in total and by layer.
 
     Each combination of the options is a case, which runs in its own process. With -o each finished case is kept, and
-    the same command continues after an interruption. Running out of memory is a valid result. Exits with 2 if a case
-    failed.
+    the same command continues after an interruption. Running out of memory is a valid result. A size that an encoder does
+    not take is left out, which is said on stderr; with --strict it is an error. Exits with 2 if a case failed.
 
     Examples:
 
@@ -153,7 +154,10 @@ def measure(
     from ..studies.measure import cases_of, device_fingerprint, measure_case, start
 
     read_stdin_once(configs)
-    cases = cases_of(configs, overrides(set_), axes)
+    left_out: list[ConfigError] = []
+    cases = cases_of(configs, overrides(set_), axes, None if strict else left_out)
+    for problem in dict.fromkeys(str(error.problems[0]) for error in left_out):
+        say(f"samattn: left out: {problem}", style="yellow")
     if snapshot and len(cases) != 1:
         raise UsageError(
             "one-case-only", f"--snapshot {snapshot}: needs exactly one case, but there are {len(cases)}"

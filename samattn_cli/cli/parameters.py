@@ -90,6 +90,11 @@ Memory = Annotated[
     typer.Option(metavar="BYTES", help="Say whether it fits in a memory for tensors, such as 24GiB."),
 ]
 
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit with 2 if an encoder does not take a size; do not leave it out."),
+]
+
 
 def run_option(key: str, metavar: str, text: str, *, several: bool = False) -> Any:
     """An option for a key of `run` whose values are words; `several`, separated by commas. `text` is its help."""

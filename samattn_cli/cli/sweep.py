@@ -27,6 +27,7 @@ from .parameters import (
     Memory,
     OrDefaultConfigs,
     Outputs,
+    Strict,
     TextFormat,
     axis,
     chosen,
@@ -126,13 +127,15 @@ def sweep(
     ] = None,
     ray: Ray = None,
     gpu_type: GpuType = None,
+    strict: Strict = False,
     format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
     """Compute the cost of encoders over a grid of resolutions, windows, batch sizes and any key of a config.
 
     Every combination is a point. Each metric is shown next to that of the same encoder with all layers global and with
-    all layers windowed. With -o and without --format, nothing is printed.
+    all layers windowed. A size that an encoder does not take is left out, which is said on stderr and in the report; with
+    --strict it is an error. With -o and without --format, nothing is printed.
 
     Examples:
 
@@ -176,6 +179,7 @@ def sweep(
         report = sweep_over(
             names, grid, wanted, laid_over=overrides(set_), device=where, memory=room, tell=tell
         )
+    _say_left_out(report, strict=strict)
     say_ignored((config.run for config in report.configs), where)
     if measure:
         report = (
@@ -187,6 +191,20 @@ def sweep(
         for sentence in set_alike(report):
             say(f"samattn: {sentence}")
     deliver(report, chosen(format_), formats, terminal_options())
+
+
+def _say_left_out(report: Sweep, *, strict: bool) -> None:
+    """Say which sizes are left out, and why.
+
+    Raises:
+        UsageError: with --strict, if any is.
+    """
+    from ..render.pages.sweep_words import left_out
+
+    for message in left_out(report):
+        if strict:
+            raise UsageError(Message(code_of(message), f"--strict: {message.removeprefix('left out: ')}"))
+        say(Message(code_of(message), f"samattn: {message}"), style="yellow")
 
 
 def _check_measured(device: str | None, points: int, most: int | None, repeats: int | None) -> None:

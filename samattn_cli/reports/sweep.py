@@ -47,6 +47,25 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Values of an axis at which a config is not valid. They are left out for all configs.
+
+    Attributes:
+        axis: "resolution", "window" or "batch_size".
+        values: from the smallest to the largest.
+        config: its name.
+        reason: what is wrong at the first of them, and what would be right.
+        code: of the kind of fault.
+    """
+
+    axis: str
+    values: tuple[str, ...]
+    config: str
+    reason: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Line:
     """Points that differ along one axis alone: rows `first`, `first + stride`, ... of the columns, `count` of them.
 
@@ -164,6 +183,7 @@ class Sweep:
         line_count: how many there are.
         cliffs: where padding jumps, of those lines, with what it costs: the first ones and the last.
         cliff_count: how many there are on them, those that are the same counted once.
+        left_out: the values that were asked for and are not in the grid, since a config does not take them.
     """
 
     configs: tuple[EncoderConfig, ...]
@@ -179,6 +199,7 @@ class Sweep:
     device: Fitting | None = None
     memory: MemoryFitting | None = None
     measured: MeasuredPoints | None = None
+    left_out: tuple[LeftOut, ...] = ()
     kind: Literal["sweep"] = "sweep"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

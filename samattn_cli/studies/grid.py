@@ -11,7 +11,7 @@ from ..encoder.applicable_keys import mapping_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..encoder.wording import short
-from ..errors import UsageError
+from ..errors import ConfigError, UsageError
 from ..files.load import Override, load_config
 from ..files.sources import STDIN
 from ..records import dataclass
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_POINTS = 10_000_000
 MOST_ENCODERS = 1000
 """Each is loaded, and its passes are run, separately."""
+TRIES = 20
+"""Sizes at which a config is loaded at most, until it is valid at one."""
 
 
 @dataclass(frozen=True)
@@ -116,37 +118,70 @@ def plain(value: Any) -> Any:
 def encoders_of(
     references: Sequence[str], laid_over: Sequence[Override], grid: Grid
 ) -> Iterator[list[EncoderConfig]]:
-    """The encoders of each config, one for each combination of `grid.variations`, at the first point of the grid."""
-    first = []
-    if grid.resolutions:
-        where = f"--resolutions {format_side(grid.resolutions[0])}"
-        height, width = grid.resolutions[0]
-        first.append(Override("image_size", height if height == width else (height, width), where))
-    if grid.batch_sizes:
-        first.append(Override("run.batch_size", grid.batch_sizes[0], f"--batch-sizes {grid.batch_sizes[0]}"))
+    """The encoders of each config, one for each combination of `grid.variations`, at the first point of the grid.
+
+    An encoder that is not valid there is as the config has it, or at another size at which it is valid.
+
+    Raises:
+        ConfigError: for an encoder that is not valid at any; the problems are those at the first point.
+    """
     for reference in references:
         source = (
             mapping_of(load_config(STDIN)) if reference == STDIN else reference
         )  # stdin can be read only once
         yield [
-            load_config(source, [*laid_over, *combination, *first])
+            _loaded(source, [*laid_over, *combination], grid)
             for combination in product(*(variation.overrides for variation in grid.variations))
         ]
 
 
-def check_axes(config: EncoderConfig, grid: Grid) -> None:
-    """Check that the axes apply to a config.
+def _loaded(source: Any, overrides: Sequence[Override], grid: Grid) -> EncoderConfig:
+    first, *others = _coordinates_to_try(grid)
+    try:
+        return load_config(source, [*overrides, *first])
+    except ConfigError as error:
+        found = (_if_valid(source, [*overrides, *other], error) for other in others)
+        if (valid := next(filter(None, found), None)) is None:
+            raise
+        return valid
+
+
+def _if_valid(source: Any, overrides: Sequence[Override], error: ConfigError) -> EncoderConfig | None:
+    """The encoder; None if it is not valid.
 
     Raises:
-        UsageError: for an image smaller than its patch, or windows for an encoder without any.
+        ConfigError: if the same is wrong as in `error`: it does not depend on the size.
     """
-    for size in grid.resolutions:
-        if min(size) < config.patch_size:
-            raise UsageError(
-                "out-of-range",
-                f"--resolutions {format_side(size)}: {config.name} has patches of {config.patch_size}; use at least "
-                f"{config.patch_size}",
-            )
+    try:
+        return load_config(source, overrides)
+    except ConfigError as another:
+        if another.problems == error.problems:
+            raise
+        return None
+
+
+def _coordinates_to_try(grid: Grid) -> Iterator[list[Override]]:
+    """The first point; then the config's own batch and size; then its own batch at other sizes."""
+    first, *others = map(_size, grid.resolutions[:TRIES]) if grid.resolutions else ([],)
+    batch = [Override("run.batch_size", each, f"--batch-sizes {each}") for each in grid.batch_sizes[:1]]
+    yield [*first, *batch]
+    if len(grid.resolutions) > 1 or len(grid.batch_sizes) > 1:
+        yield []
+        yield from others
+
+
+def _size(size: Pair) -> list[Override]:
+    height, width = size
+    where = f"--resolutions {format_side(size)}"
+    return [Override("image_size", height if height == width else (height, width), where)]
+
+
+def check_windows(config: EncoderConfig, grid: Grid) -> None:
+    """Check that the axis of windows applies to a config.
+
+    Raises:
+        UsageError: for windows of an encoder without any.
+    """
     if grid.windows and not config.has_windows:
         raise UsageError(
             "no-windows", f"--windows: {config.name} has no windowed block, so no window size applies to it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -11,27 +12,72 @@ from pathlib import Path
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
 from ..encoder.torch_versions import NEWEST, version_of, words
-from ..errors import DeviceError, RecordingError, UsageError
+from ..errors import ConfigError, DeviceError, RecordingError, UsageError
 from ..files.load import Override, load_config
 from ..reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome, Recording, read_recording
 from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome
+from .grid import plain
 from .machine import available_bytes
 from .passes import Passes
 from .predicted import with_prediction
 from .torch_version import installed
 
+SIZE = "image_size"
+A_SIZE = re.compile(r"[1-9]\d*(x[1-9]\d*)?")
+
 
 def cases_of(
-    references: Iterable[str], laid_over: Sequence[Override], axes: Sequence[Sequence[Override]]
+    references: Iterable[str],
+    laid_over: Sequence[Override],
+    axes: Sequence[Sequence[Override]],
+    left_out: list[ConfigError] | None = None,
 ) -> list[EncoderConfig]:
-    """Each config with each combination of the overrides of the axes; equal configs are one case."""
+    """Each config with each combination of the overrides of the axes; equal configs are one case.
+
+    Args:
+        references: what `load_config` takes.
+        laid_over: overrides of each config.
+        axes: the overrides of each axis.
+        left_out: gets what is wrong with the sizes that a config does not take, if it takes others. Without it, that is
+            an error.
+
+    Raises:
+        ConfigError: if a case is not valid, and its size is not the reason.
+    """
     cases: dict[str, EncoderConfig] = {}
     for reference in references:
-        for combination in product(*(axis for axis in axes if axis)):
-            config = load_config(reference, [*laid_over, *combination])
-            cases.setdefault(config_hash(config), config)
+        tried = [
+            (combination, _loaded(reference, [*laid_over, *combination]))
+            for combination in product(*(axis for axis in axes if axis))
+        ]
+        at_some_size = {
+            _but_size(combination) for combination, config in tried if not isinstance(config, ConfigError)
+        }
+        for combination, config in tried:
+            if not isinstance(config, ConfigError):
+                cases.setdefault(config_hash(config), config)
+            elif left_out is None or _but_size(combination) not in at_some_size or not _is_sized(combination):
+                raise config
+            else:
+                left_out.append(config)
     return list(cases.values())
+
+
+def _loaded(reference: str, overrides: Sequence[Override]) -> EncoderConfig | ConfigError:
+    try:
+        return load_config(reference, overrides)
+    except ConfigError as error:
+        return error
+
+
+def _but_size(combination: Sequence[Override]) -> tuple[str, ...]:
+    return tuple(override.where for override in combination if override.key != SIZE)
+
+
+def _is_sized(combination: Sequence[Override]) -> bool:
+    """Whether it has an image size, and that is one: a word is a slip, not a size that does not fit."""
+    return any(each.key == SIZE and A_SIZE.fullmatch(str(plain(each.value))) for each in combination)
 
 
 def device_fingerprint(device: str, compiled: CompileMode = "") -> Fingerprint:

@@ -15,9 +15,10 @@ from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
 from ..files.load import Override
 from ..reports.sweep import Fitting, MemoryFitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
-from .grid import Grid, arrays, check_axes, encoders_of, groups_of, plain
+from .grid import Grid, arrays, check_windows, encoders_of, groups_of, plain
+from .left_out import without_unfit
 from .lots import Group
-from .points import GEOMETRY, Points, figures_over
+from .points import GEOMETRY, Points, at, figures_over
 from .progress import Tell, silent, telling
 from .repeated import Array, Computed, Repeated, Where, rows_at
 from .replayed import fits_at, fits_in_bytes, in_memory_at
@@ -41,6 +42,8 @@ def sweep(
 ) -> Sweep:
     """Compute metrics over a grid.
 
+    A resolution, window or batch size that one of the encoders does not take is left out: see `Sweep.left_out`.
+
     Args:
         references: what `load_config` takes.
         grid: what is varied.
@@ -51,12 +54,16 @@ def sweep(
         tell: is called with the number of finished points.
 
     Raises:
-        ConfigError, UsageError: if an encoder of the grid is not valid, or the grid is too large.
+        ConfigError, UsageError: if an encoder is not valid at any point of the grid, or the grid is too large.
     """
     grid.check_size(len(references))
     by_config = list(encoders_of(references, laid_over, grid))
     names = _names(references, [encoders[0] for encoders in by_config])
     encoders = [encoder for group in by_config for encoder in group]
+    for encoder in encoders:
+        check_windows(encoder, grid)
+    grid, left_out = without_unfit(encoders, grid)
+    encoders = [_at_first_point(encoder, grid) for encoder in encoders]
     if metrics is None:
         metrics = default_metrics({encoder.run.mode for encoder in encoders}, timed=device is not None)
     metrics = [figure_for_option("metrics", metric, OF_ENCODER) for metric in metrics]
@@ -84,7 +91,14 @@ def sweep(
         cliff_count=cliff_count,
         device=None if device is None else _fitting(device, columns),
         memory=None if memory is None or device else MemoryFitting(memory, int(columns["fits"].sum())),
+        left_out=left_out,
     )
+
+
+def _at_first_point(config: EncoderConfig, grid: Grid) -> EncoderConfig:
+    sizes = dict(zip(("height", "width"), grid.resolutions[0], strict=True)) if grid.resolutions else {}
+    batch = {"batch_size": grid.batch_sizes[0]} if grid.batch_sizes else {}
+    return at(config, sizes | batch)
 
 
 def _fitting(device: Device, columns: Columns) -> Fitting:
@@ -143,7 +157,6 @@ def _figures(
     config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None, memory: int | None
 ) -> Columns:
     """The columns of one encoder."""
-    check_axes(config, grid)
     try:
         return dict(_computed(config, grid, metrics, device, memory))
     except UsageError as error:

@@ -12,6 +12,8 @@ import torch
 from samattn_cli import SamattnError, load_config
 from samattn_cli.encoder.hash import config_hash
 from samattn_cli.encoder.model import RunConfig
+from samattn_cli.errors import ConfigError
+from samattn_cli.files.load import parse_override
 from samattn_cli.reports.recording import (
     Fingerprint,
     MeasuredCase,
@@ -275,6 +277,23 @@ def test_two_cases_that_come_out_equal_are_one(tmp_path):
     assert [config.name for config in cases_of(["sam_vit_b", str(tmp_path / "a.yaml")], (), ())] == [
         "sam_vit_b"
     ]
+
+
+def test_a_size_that_a_config_does_not_take_is_no_case_if_it_takes_another():
+    sizes = [parse_override(f"image_size={size}") for size in (48, 60, 64, 72)]
+    modes = [parse_override(f"run.mode={mode}") for mode in ("inference", "training")]
+    windows = parse_override("num_windows_side=4")
+    left_out = []
+    cases = cases_of(["sam_vit_b"], [windows], [sizes, modes], left_out)
+    assert [(each.image_size, each.run.mode) for each in cases] == [
+        (each, mode) for each in ((64, 64), (72, 72)) for mode in ("inference", "training")
+    ]  # 4x4 patches; 72 // 16 is 4, too
+    assert [error.codes for error in left_out] == [("not-divisible",)] * 4  # 3x3 patches, in both modes
+    with pytest.raises(ConfigError, match="not-divisible"):
+        cases_of(["sam_vit_b"], [windows], [sizes, modes])
+    for wrong in (["image_size=60"], ["image_size=64", "image_size=60x"]):
+        with pytest.raises(ConfigError):
+            cases_of(["sam_vit_b"], [windows], [list(map(parse_override, wrong))], [])
 
 
 def test_shipped_recordings_are_found_by_config(monkeypatch, tmp_path):

@@ -29,6 +29,7 @@ from samattn_cli.render.pages.sweep_words import set_alike, subtitle_of
 from samattn_cli.reports.sweep import MemoryFitting
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
+from samattn_cli.studies.left_out import _kept
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import at
 from samattn_cli.studies.sweep import sweep
@@ -534,12 +535,8 @@ BAD = {
     ("sam_vit_b", "--batch-sizes", "1,x"): "[not-a-number]",
     ("sam_vit_b", "--resolutions", ""): "[empty-item]",
     ("sam_vit_b", "--resolutions", "512,big"): "--resolutions big: ",
-    ("sam_vit_b", "--resolutions", "8,512"): "[image-smaller-than-patch]",
-    (
-        "sam_vit_b",
-        "--resolutions",
-        "20,8x400",
-    ): "--resolutions 8x400: sam_vit_b has patches of 16; use at least 16 [out-of-range]",
+    ("sam_vit_b", "--resolutions", "8"): "--resolutions 8: image_size 8 is smaller than",
+    ("sam_vit_b", "--resolutions", "8,8x400"): "[image-smaller-than-patch]",
     ("sam_vit_b", "--resolutions", "512,512"): "512x512 is given twice [given-twice]",
     ("sam_vit_b", "--resolutions", "512,256:768:256"): "512x512 is given twice [given-twice]",
     ("sam_vit_b", "--windows", "0,7"): "--windows 0: must be at least 1, not 0 [out-of-range]",
@@ -547,19 +544,20 @@ BAD = {
     (
         "sam2_hiera_t",
         "--resolutions",
-        "512,600",
-    ): "sam2_hiera_t: at image_size 600x600: q_stride 2 does not divide the grid",
+        "500,600",
+    ): "none of the 2 points is valid: sam2_hiera_t: at image_size 500x500: ",
     (
-        "sam2_hiera_t",
+        "rf_detr_nano",
         "--resolutions",
-        "500,512",
-    ): "--resolutions 500: pos_embed_window 8x8 does not divide",
+        "384,400",
+        "--strict",
+    ): "--strict: resolution 400, which rf_detr_nano does not",
     (
         "swin_t",
         "--set",
         "stages.0.shift_size=5",
         "--windows",
-        "4,7",
+        "4",
     ): "shift_size 5x5 must be smaller than the window",
     (
         "sam_vit_b",
@@ -613,6 +611,64 @@ def test_bad_input_is_reported_and_exits_2(arguments: tuple[str, ...], capsys, m
     assert printed.out == ""
     assert BAD[arguments] in printed.err
     assert "Traceback" not in printed.err
+
+
+LEFT_OUT = {
+    ("rf_detr_nano", "--resolutions", "384,400,432,448"): (["384", "448"], ["400", "432"], "not-divisible"),
+    ("rf_detr_nano", "sam_vit_b", "--resolutions", "400,416"): (["416"] * 2, ["400"], "not-divisible"),
+    ("sam2_hiera_t", "--resolutions", "500,512,600"): (["512"], ["500", "600"], "not-divisible"),
+    ("sam_vit_b", "--resolutions", "8,20,8x400"): (["20"], ["8", "8x400"], "image-smaller-than-patch"),
+    ("swin_t", "--set", "stages.0.shift_size=5", "--windows", "4,7"): (["224"], ["4"], "shift-too-large"),
+}
+
+
+@pytest.mark.parametrize("arguments", LEFT_OUT, ids=" ".join)
+def test_a_size_that_does_not_fit_is_left_out_and_said(arguments: tuple[str, ...], capsys) -> None:
+    kept, gone, code = LEFT_OUT[arguments]
+    with pytest.raises(SystemExit) as left:
+        app(["sweep", *arguments, "--metrics", "flops", "-f", "json"], prog_name="samattn")
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert left.value.code == 0
+    assert [str(height) for height in report["columns"]["height"]] == kept
+    assert [str(config["image_size"][0]) for config in report["configs"]] == [kept[0]] * len(
+        report["configs"]
+    )
+    assert [each for entry in report["left_out"] for each in entry["values"]] == gone
+    assert f" {', '.join(gone)}, which {arguments[0]} does not take: at " in printed.err
+    assert f"[{code}]" in printed.err
+
+
+def test_figures_next_to_a_size_that_is_left_out_are_those_of_a_sweep_without_it() -> None:
+    swept = sweep(
+        ["rf_detr_nano"], Grid(resolutions=((384, 384), (400, 400), (448, 448)), batch_sizes=(1, 3))
+    )
+    alone = sweep(["rf_detr_nano"], Grid(resolutions=((384, 384), (448, 448)), batch_sizes=(1, 3)))
+    assert replace(swept, left_out=()) == replace(alone, columns=swept.columns)
+    assert list(rows(swept)) == list(rows(alone))
+    text = render(swept, "terminal", Options(width=300))
+    assert "! left out: 1 resolution that the encoder does not take (see Notes)" in text
+    said = "left out: resolution 400, which rf_detr_nano does not take: at image_size 400x400, batch_size 1: num_"
+    assert said in " ".join(text.split())
+    assert "Left out: 1 value that" in json.dumps(chart(swept))
+
+
+@pytest.mark.parametrize(
+    ("invalid", "kept"),
+    [
+        ([[0, 0, 0], [1, 1, 1]], ([1, 0], [1, 1, 1])),  # the second window fits no size
+        ([[0, 1, 0], [0, 0, 0]], ([1, 1], [1, 0, 1])),  # one size does not fit the first window
+        ([[0, 1, 1], [1, 0, 0]], ([1, 0], [1, 0, 0])),  # no size fits both windows: the first that fits
+        ([[0, 1, 1], [0, 0, 0]], ([1, 1], [1, 0, 0])),
+        ([[1, 1, 1], [1, 1, 1]], ([0, 0], [0, 0, 0])),
+    ],
+)
+def test_windows_and_sizes_that_are_kept_all_go_together(
+    invalid: list[list[int]], kept: tuple[list[int], ...]
+) -> None:
+    batches, windows, sizes = _kept(np.array([invalid], bool))
+    assert (windows.tolist(), sizes.tolist()) == kept
+    assert batches.any() == any(kept[0])
 
 
 def test_what_is_wrong_with_a_config_at_any_point_is_reported_without_one(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from .sweep_tables import figure_tables, not_shown
 from .sweep_words import (
     axis_along,
     is_of,
+    left_out,
     name_along,
     name_of,
     or_blank,
@@ -63,7 +64,8 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
         yield Lines(f"In {format_bytes(report.memory.usable_bytes)}", tuple(_fits(report)))
     if report.cliffs:
         yield _cliffs(report)
-    if sentences := tuple(dict.fromkeys(filter(None, (_dropped(report, each) for each in report.configs)))):
+    dropped = dict.fromkeys(filter(None, (_dropped(report, each) for each in report.configs)))
+    if sentences := (*left_out(report), *dropped):
         yield Lines("Notes", sentences)
 
 

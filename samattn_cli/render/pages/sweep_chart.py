@@ -7,7 +7,7 @@ from typing import Any
 
 from ...figures import FIGURES, PEAKS
 from ...reports.sweep import Line, MeasuredPoints, Sweep
-from ...units import format_percent, format_side
+from ...units import format_percent, format_side, format_things
 from ..charts import lines as drawn
 from ..charts.scales import unit_of
 from ..charts.theme import Spec
@@ -39,6 +39,8 @@ def chart(report: Sweep) -> Spec:
             f" Padding cliffs are not marked on lines with more than {MOST_CLIFFS}; one line has {most:,}."
             * _has_cliffs(report)
         )
+    if gone := len({(each.axis, value) for each in report.left_out for value in each.values}):
+        more += f" Left out: {format_things(gone, 'value')} that the encoder does not take."
     return drawn.spec(
         drawn.Picture(
             title=title_of(report),

@@ -29,6 +29,19 @@ def in_short(report: Sweep) -> Iterator[Answer]:
     """At most seven lines, most often one or two."""
     found = [*_fits(report), *_windows(report), *_pays(report)]
     yield from found or _extremes(report)
+    yield from _left_out(report)
+
+
+def _left_out(report: Sweep) -> Iterator[Answer]:
+    """How many values of each axis are left out."""
+    for axis in dict.fromkeys(each.axis for each in report.left_out):
+        values = {value for each in report.left_out if each.axis == axis for value in each.values}
+        name = {"batch_size": "batch size"}.get(axis, axis)
+        yield Answer(
+            f": {format_things(len(values), name)} that the encoder does not take (see Notes)",
+            CAUTION,
+            "left out",
+        )
 
 
 # -- what fits -------------------------------------------------------------------------------------------------------

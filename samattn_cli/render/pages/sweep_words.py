@@ -8,6 +8,7 @@ from typing import Any
 
 from ...encoder.model import EncoderConfig
 from ...encoder.placement import Placement
+from ...errors import Message
 from ...figures import FIGURES, PEAKS
 from ...records import replace
 from ...reports.sweep import Axis, Line, Sweep
@@ -95,6 +96,18 @@ def _several_windows(config: EncoderConfig) -> str:
 def _windows(placement: Placement) -> str:
     """Windows of a size by that size, a number of them in words."""
     return placement.words if placement.size is None else format_side(placement.size)
+
+
+def left_out(report: Sweep) -> Iterator[Message]:
+    """A sentence for each config and reason for which values of an axis are left out."""
+    of_all = " (for all configs)" if len({config.name for config in report.configs}) > 1 else ""
+    for each in report.left_out:
+        name = {"batch_size": "batch size"}.get(each.axis, each.axis)
+        some, more = each.values[:MOST_NAMES], len(each.values) - MOST_NAMES
+        listed = f"{', '.join(some)}{f' and {more} more' if more > 0 else ''}"
+        yield Message(
+            each.code, f"left out{of_all}: {name} {listed}, which {each.config} does not take: {each.reason}"
+        )
 
 
 # -- figures ---------------------------------------------------------------------------------------------------------
