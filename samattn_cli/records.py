@@ -68,7 +68,10 @@ else:
         @property
         def declares_all(self) -> bool:
             """Whether the class declares all its fields itself, and `__init__` only stores them."""
-            return self.cls.__bases__ == (object,) and not hasattr(self.cls, "__post_init__")
+            others = self.cls.__mro__[1:]
+            return not any("__dataclass_fields__" in vars(other) for other in others) and not hasattr(
+                self.cls, "__post_init__"
+            )
 
         def stand_in(self, name: str) -> Any:
             """What is found under a name until the class is made."""

@@ -83,7 +83,7 @@ def analyze(
     chart: Annotated[
         Chart,
         typer.Option(
-            help="What a picture (-o FILE.svg, .png, .html) shows: layers: the cost of each; memory: what is live over the "
+            help="What a picture (-o FILE.svg, .png, .pdf, .html) shows: layers: the cost of each; memory: what is live over the "
             "pass, by kind, allocation by allocation."
         ),
     ] = "layers",

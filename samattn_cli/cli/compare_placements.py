@@ -75,7 +75,7 @@ def compare_placements(
     chart: Annotated[
         Chart,
         typer.Option(
-            help="What a picture (-o FILE.svg, .png, .html) shows: placements: their layers and costs; front: of --search, the cost "
+            help="What a picture (-o FILE.svg, .png, .pdf, .html) shows: placements: their layers and costs; front: of --search, the cost "
             "against the first layer that sees the whole image."
         ),
     ] = "placements",

@@ -99,6 +99,12 @@ def _png(report: Any, options: Options) -> bytes:
     return to_png(report, options)
 
 
+def _pdf(report: Any, options: Options) -> bytes:
+    from .formats.pictures import to_pdf
+
+    return to_pdf(report, options)
+
+
 def _html(report: Any, options: Options) -> str:
     from .web.document import render
 
@@ -116,7 +122,7 @@ TEXTS = {
 LATEX = {"latex": Format(".tex", _latex)}
 """The format of explanations."""
 
-PICTURES = {"svg": Format(".svg", _svg), "png": Format(".png", _png)}
+PICTURES = {"svg": Format(".svg", _svg), "png": Format(".png", _png), "pdf": Format(".pdf", _pdf)}
 """The formats of kinds of report that have a chart."""
 
 PAGES = {"html": Format(".html", _html)}

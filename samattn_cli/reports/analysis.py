@@ -15,6 +15,7 @@ from . import SCHEMA_VERSION
 from .memory_timeline import MemoryTimeline
 from .op_span import OpSpan
 from .other_sizes import OtherSizes
+from .shown import Shown
 
 Bound = Literal["compute", "memory", "launch"]
 """What limits the speed."""
@@ -375,7 +376,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Analysis(Shown):
     """The answer of `samattn analyze`.
 
     `memory` is for an amount of memory that was asked for. `other_sizes`, `timeline` and `op_spans` are None where they were not asked for. `fix` is the change, or else the pair of changes, that makes a

@@ -11,6 +11,7 @@ from ..records import dataclass
 from ..units import format_apart, ranges
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 BLOCKS = "blocks."
 CHANGED = " -> "
@@ -132,7 +133,7 @@ class LayerChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diff:
+class Diff(Shown):
     """Two encoders, key by key and layer by layer; `before` and `after` are what they were called.
 
     `totals` are all figures of the encoder, equal ones too. `causes` are of the `metric` that was asked for: the keys

@@ -8,6 +8,7 @@ from ..encoder.model import EncoderConfig
 from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ToolFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class Explanation(Shown):
     """A figure of an encoder, a part, a layer or an operation.
 
     Attributes:

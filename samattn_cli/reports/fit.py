@@ -11,6 +11,7 @@ from ..version import __version__
 from . import SCHEMA_VERSION
 from .candidate import Candidate
 from .checkpoints import CheckpointAnswer
+from .shown import Shown
 
 Vary = Literal["resolution", "batch_size", "global_layers"]
 """What grows: pixels of the image, images a pass, layers that attend over the whole grid."""
@@ -95,7 +96,7 @@ class Unmodelled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class Fit(Shown):
     """The answer of `samattn fit`.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class MetricReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics:
+class Metrics(Shown):
     """All figures, or the one that was asked for."""
 
     metrics: tuple[MetricReport, ...]

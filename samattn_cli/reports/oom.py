@@ -8,6 +8,7 @@ from ..encoder.model import EncoderConfig
 from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 Verdict = Literal["operation", "possible", "none"]
 """One operation explains the message; one or several could, which the message does not prove; or none does."""
@@ -136,7 +137,7 @@ class OomCandidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Oom:
+class Oom(Shown):
     """The answer of `samattn oom`.
 
     Attributes:

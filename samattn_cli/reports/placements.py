@@ -12,6 +12,7 @@ from ..version import __version__
 from . import SCHEMA_VERSION
 from .analysis import Costs
 from .flow import Flow
+from .shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class SearchReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placements:
+class Placements(Shown):
     """The answer: the config's own placement first.
 
     `unfit` are the strategies that this encoder cannot have, and why; `flow_missing` is why there are no facts of flow.

@@ -10,6 +10,7 @@ from ..records import dataclass
 from ..units import format_bytes
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ class PlanSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Shown):
     """The answer of `samattn plan`.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import Literal
 from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class PublishedGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedMemory:
+class PublishedMemory(Shown):
     """All published figures, and all groups."""
 
     schema_version: int = SCHEMA_VERSION

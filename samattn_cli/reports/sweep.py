@@ -19,6 +19,7 @@ from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .recording import Fingerprint
+from .shown import Shown
 
 
 def default_metrics(modes: Collection[str], *, timed: bool) -> tuple[str, ...]:
@@ -168,7 +169,7 @@ class MeasuredPoints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class Sweep(Shown):
     """The answer of `samattn sweep`.
 
     Attributes:

@@ -10,6 +10,7 @@ from ..figures import names, of, with_keys
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .analysis import Bound, DeviceReport, OpReport, Share, TrainingReport
+from .shown import Shown
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Against:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedAnalysis:
+class TracedAnalysis(Shown):
     """An analysis of a module that was traced. `target` is what was asked for, `type` the module's class.
 
     `dry` says that the allocated and reserved bytes are those of a dry run. Otherwise they are derived from the trace.

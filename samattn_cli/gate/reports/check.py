@@ -9,7 +9,9 @@ from ...errors import code_of
 from ...records import dataclass
 from ...reports import SCHEMA_VERSION
 from ...reports.diff import Place
+from ...reports.shown import Shown
 from ...version import __version__
+from .. import formats  # noqa: F401 - it adds how a check is shown
 
 Outcome = Literal["pass", "waived", "warn", "error", "unchecked"]
 """From best to worst. "unchecked" could not be checked, and never passes."""
@@ -85,7 +87,7 @@ def coded(message: str, **keys: Any) -> Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckReport:
+class CheckReport(Shown):
     """All results, in the order of rules and configs.
 
     `base` is the commit that configs were compared with ("" if there is none). `fail_on` says which outcomes fail the check.

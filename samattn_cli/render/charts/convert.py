@@ -23,6 +23,13 @@ def to_png(spec: Spec) -> bytes:
     return vl_convert.vegalite_to_png(spec, scale=PNG_SCALE)
 
 
+def to_pdf(spec: Spec) -> bytes:
+    """A page as large as the picture, which scales."""
+    import vl_convert
+
+    return vl_convert.vegalite_to_pdf(spec)
+
+
 @cache
 def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed for a page that stands alone."""

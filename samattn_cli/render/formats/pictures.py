@@ -1,4 +1,4 @@
-"""Reports as pictures: SVG and PNG."""
+"""Reports as pictures: SVG, PNG and PDF."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def to_svg(report: Any, options: Options) -> str:
 def to_png(report: Any, options: Options) -> bytes:
     """For slides, and where SVG is not shown."""
     return convert.to_png(_chart(report, options))
+
+
+def to_pdf(report: Any, options: Options) -> bytes:
+    """For papers: it scales, and LaTeX takes it as it is."""
+    return convert.to_pdf(_chart(report, options))
 
 
 def _chart(report: Any, options: Options) -> Spec:

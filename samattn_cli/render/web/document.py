@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from importlib.resources import files
 from itertools import filterfalse
 from typing import Any
 
@@ -17,13 +16,14 @@ from ...records import replace
 from ...shell import command
 from ...version import __version__
 from .. import layout_of
-from ..charts.theme import DARK_FAINT, DARK_GRID, DARK_INK, DARK_PAPER, FAINT, GRID, INK, PAPER, Spec
+from ..charts.theme import Spec
 from ..elements import Code, Finding, Lines, Page, Section
 from ..layout import Layout
 from ..options import Options
 from .known import known
 from .picture import drawn
 from .sections import section, short, wrapped
+from .style import colored, resource
 from .words import Names, escaped, in_lines
 
 WIDTH = 1000
@@ -31,11 +31,6 @@ WIDTH = 1000
 MOST_CONFIGS = 8
 """Configs that a page writes out."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; script-src "
-COLORS = {
-    "/* light */": {"ink": INK, "faint": FAINT, "grid": GRID, "paper": PAPER},
-    "/* dark */": {"ink": DARK_INK, "faint": DARK_FAINT, "grid": DARK_GRID, "paper": DARK_PAPER},
-}
-"""The colours of charts, and the places in the style where they stand."""
 RESERVED = ("main", "tools", "said", "tip")
 """Names of places that the page itself has."""
 FIRST = ("Answer", "Findings")
@@ -149,7 +144,7 @@ def _links(names: Names) -> str:
 
 
 def _document(page: Page, body: str, links: str, picture: str) -> str:
-    script = _resource("page.js") + (picture + _resource("picture.js") if picture else "")
+    script = resource("page.js") + (picture + resource("picture.js") if picture else "")
     allowed = "'unsafe-inline' 'unsafe-eval'" if picture else f"'sha256-{_hash(script)}'"
     return PAGE.format(
         version=__version__,
@@ -163,17 +158,10 @@ def _document(page: Page, body: str, links: str, picture: str) -> str:
     )
 
 
-def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
 def _hash(script: str) -> str:
     return b64encode(sha256(script.encode()).digest()).decode()
 
 
 def _style() -> str:
-    """The style, with the colours of charts."""
-    style = _resource("style.css")
-    for place, colors in COLORS.items():
-        style = style.replace(place, " ".join(f"--{name}: {color};" for name, color in colors.items()))
-    return style
+    """The style of a page: that of its parts, then its own, which has the last word on paper and on narrow screens."""
+    return resource("parts.css") + colored(resource("style.css"))

@@ -39,7 +39,7 @@ def drawn(specs: Sequence[Spec], rest: int) -> Drawn:
     if find_spec("vl_convert") is None:
         return Drawn((f'<p class="note">{escaped(MISSING)}</p>',))
     shown = [{**_visible(spec), "config": config(*COLORS)} for spec in specs]
-    stills = [_still(spec, number) for number, spec in enumerate(shown)]
+    stills = [_still(spec, f"still-{number}-") for number, spec in enumerate(shown)]
     room = MOST_CHARACTERS - rest - sum(map(len, stills))
     if room < 0:
         return Drawn(tuple(map(_figure, shown, map(_pixels, specs), [STILL] * len(shown))))
@@ -67,11 +67,18 @@ def _figure(spec: Spec, still: str, hint: str) -> str:
     )
 
 
-def _still(spec: Spec, number: int) -> str:
-    """SVG; its names are none that another picture of the page has."""
+def figure_of(spec: Spec, own: str) -> str:
+    """A chart that stays still, in the colours of what it stands in; `own` is as in `_still`."""
+    if find_spec("vl_convert") is None:
+        return f'<p class="note">{escaped(MISSING)}</p>'
+    shown = {**_visible(spec), "config": config(*COLORS)}
+    return _figure(shown, _still(shown, own), "")
+
+
+def _still(spec: Spec, own: str) -> str:
+    """SVG; its names begin with `own`, which no other picture of the page has."""
     from ..charts.convert import to_svg
 
-    own = f"still-{number}-"
     return to_svg(spec).replace(' id="', f' id="{own}').replace("url(#", f"url(#{own}").strip()
 
 

@@ -50,18 +50,19 @@ def section(part: Section, names: Names) -> Iterator[str]:
     heading = part.title or ("Finding" if isinstance(part, Finding) else "Table")
     name = names(heading)
     status = f'<span class="status {part.status}">{part.status}</span> ' if isinstance(part, Finding) else ""
-    yield from wrapped(heading, name, _content(part, name), status)
+    yield from wrapped(heading, name, content(part, name), status)
 
 
-def wrapped(heading: str, name: str, content: Iterable[str], status: str = "") -> Iterator[str]:
+def wrapped(heading: str, name: str, inside: Iterable[str], status: str = "") -> Iterator[str]:
     """A section with a heading called `name`, and a place next to it for buttons."""
     yield f'<section aria-labelledby="{name}">'
     yield f'<div class="head"><h2 id="{name}">{status}{escaped(heading)}</h2></div>'
-    yield from content
+    yield from inside
     yield "</section>"
 
 
-def _content(part: Section, name: str) -> Iterator[str]:
+def content(part: Section, name: str) -> Iterator[str]:
+    """What stands below the heading of a section; `name` is the name of the heading."""
     if isinstance(part, Table):
         yield from table_of(part, name)
     elif isinstance(part, Bars):

@@ -51,17 +51,22 @@ def number_of(text: str) -> float | None:
 class Names:
     """Names of the places on a page, for links: each from the words of its heading, and each once.
 
+    Args:
+        reserved: names that are taken.
+        prefix: how each name begins.
+
     Attributes:
         headings: each name and its heading, in their order.
     """
 
-    def __init__(self, reserved: Iterable[str] = ()) -> None:
-        self._taken = set(reserved)
+    def __init__(self, reserved: Iterable[str] = (), prefix: str = "") -> None:
+        self._taken, self._prefix = set(reserved), prefix
         self.headings: list[tuple[str, str]] = []
 
     def __call__(self, heading: str) -> str:
         """A name that is not taken."""
-        name = next(name for name in _candidates(heading) if name not in self._taken)
+        candidates = (f"{self._prefix}{word}" for word in _candidates(heading))
+        name = next(name for name in candidates if name not in self._taken)
         self._taken.add(name)
         self.headings.append((name, heading))
         return name
