@@ -11,7 +11,6 @@ from ...reports import SCHEMA_VERSION
 from ...reports.diff import Place
 from ...reports.shown import Shown
 from ...version import __version__
-from .. import formats  # noqa: F401 - it adds how a check is shown
 
 Outcome = Literal["pass", "waived", "warn", "error", "unchecked"]
 """From best to worst. "unchecked" could not be checked, and never passes."""
