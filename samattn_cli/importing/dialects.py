@@ -1,7 +1,8 @@
 """Names of weights in other code, and what stands for them in the names that kinds of checkpoints read.
 
 Sources: torchvision 0.29.1, models/swin_transformer.py and vision_transformer.py; open-mmlab/mmpretrain, models/backbones/vision_transformer.py, vit_sam.py, swin_transformer.py and
-swin_transformer_v2.py; open-mmlab/mmdetection, models/backbones/swin.py; transformers 5.23.0, models/sam/modeling_sam.py.
+swin_transformer_v2.py; open-mmlab/mmdetection, models/backbones/swin.py; transformers 5.23.0, models/sam/modeling_sam.py;
+facebookresearch/dinov2, models/vision_transformer.py (BlockChunk).
 """
 
 from __future__ import annotations
@@ -62,11 +63,15 @@ VIT_OF_TORCHVISION: Pairs = (
     (r"\bself_attention\.out_proj\.", "attn.proj."),
 )
 
+CHUNKS_OF_DINO: Pairs = ((r"^blocks\.\d+\.(\d+)\.", r"blocks.\1."),)
+"""FSDP's chunks of blocks, in which a block has its number in the whole encoder."""
+
 DIALECTS: tuple[tuple[str, Pairs], ...] = (
     ("stages.0.blocks.0.attn.w_msa.qkv.weight", MM_SWIN),
     ("layers.0.ffn.layers.0.0.weight", MM_VIT),
     ("features.1.0.attn.qkv.weight", SWIN_OF_TORCHVISION),
     ("encoder.layers.encoder_layer_0.ln_1.weight", VIT_OF_TORCHVISION),
+    ("blocks.0.0.attn.qkv.weight", CHUNKS_OF_DINO),
     ("vision_encoder.layers.0.mlp.lin1.weight", SAM_OF_TRANSFORMERS),
 )
 """A name that only this dialect has; patterns, and what replaces each."""

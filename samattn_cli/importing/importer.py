@@ -165,7 +165,9 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
     check_weights(config, weights)
     if attributes:
         return of_library(of_timm(keys, config, weights), "timm", label), weights
-    if difference := difference_from_published(config, weights.others):  # timm's models are always complete
+    first = config.stages[0]
+    is_published = (first.embed_dim, first.depth) in found[0].kind.published
+    if not is_published and (difference := difference_from_published(config, weights.others)):
         weights.warnings.append(difference)
     return keys, weights
 
@@ -175,14 +177,22 @@ def _renamed(found: Found, label: str, attributes: Mapping[str, Any]) -> Weights
     name_of, original_names, others = found.kind.names(found.shapes), dict[str, str](), dict(found.shapes)
     own = {name: ours for name in found.shapes if (ours := name_of(name)) is not None}
     check_blocks((found.originals[name] for name in own), label)
+    shapes = Shapes()
     for name, ours in own.items():
-        if ours in original_names:
-            both = f"{quoted(original_names[ours])} and {quoted(found.originals[name])}"
-            raise ImportFailedError(
-                "unknown-model",
-                f"{label}: {both} map to the same weight of samattn: this is another model",
-            )
-        original_names[ours] = found.originals[name]
-        del others[name]
-    shapes = {ours: found.shapes[name] for name, ours in own.items()}
+        for part, shape in _parts(ours, others.pop(name)).items():
+            if part in original_names:
+                both = f"{quoted(original_names[part])} and {quoted(found.originals[name])}"
+                raise ImportFailedError(
+                    "unknown-model",
+                    f"{label}: {both} map to the same weight of samattn: this is another model",
+                )
+            original_names[part], shapes[part] = found.originals[name], shape
     return Weights(label, shapes, original_names, others, attributes)
+
+
+def _parts(ours: str | tuple[str | None, ...], shape: tuple[int, ...]) -> Shapes:
+    """The weights that a weight of this shape is, by samattn's names."""
+    if isinstance(ours, str):
+        return {ours: shape}
+    first, *rest = shape
+    return {part: (first // len(ours), *rest) for part in ours if part is not None}

@@ -16,6 +16,9 @@ from .description import Keys
 GELU = "GELU"
 """The name of torch's class and of timm's own."""
 
+Names = str | tuple[str | None, ...] | None
+"""Samattn's name of a weight; a tuple if equal parts of its first dimension are weights of their own; None: not the encoder's."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -105,18 +108,20 @@ class CheckpointKind:
 
     Attributes:
         matches: whether a checkpoint with these weights is of this kind.
-        names: of a checkpoint's weights makes a function from a name in it to samattn's name; None: not the encoder's.
+        names: of a checkpoint's weights makes a function from a name in it to samattn's.
         read: the config's keys by the encoder's weights.
         activations: the classes of a timm model's activations that it can read.
+        published: (width, depth) of published models of this kind, which no preset has.
         differences: what a model that is nearly of this kind has that samattn cannot express, in words, by the shapes of its
             weights and the attributes of a timm model's modules.
     """
 
     matches: Callable[[Shapes], bool]
-    names: Callable[[Shapes], Callable[[str], str | None]]
+    names: Callable[[Shapes], Callable[[str], Names]]
     read: Callable[[Weights], Keys]
     activations: tuple[str, ...] = (GELU,)
     differences: Callable[[Shapes, Mapping[str, Any]], list[str]] = no_differences
+    published: frozenset[tuple[int, int]] = frozenset()
 
 
 def renamer(*patterns: tuple[str, str | None]) -> Callable[[str], str | None]:

@@ -286,10 +286,11 @@ def test_blocks_of_another_class_are_named(kind):
     assert "side by side" in said
 
 
-def test_weights_of_dinov3_do_not_show_the_image_size(tmp_path):
+def test_a_file_of_dinov3_is_read_at_224_pixels(tmp_path):
     path = write_safetensors(tmp_path / "a.safetensors", dinov3())
-    with pytest.raises(ImportFailedError, match=r"image size of rotary positions.*\[not-in-shapes\]"):
-        imported(str(path))
+    text = imported(str(path))
+    assert "image_size: 224" in text
+    assert "change image_size 224 to yours" in text
 
 
 def test_a_hierarchical_model_is_not_a_vision_transformer_without_a_class_token():

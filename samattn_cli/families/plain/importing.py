@@ -13,7 +13,7 @@ from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
-from . import descriptions
+from . import descriptions, dino
 from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths, is_rotary
 
 DEFAULTS = {
@@ -31,6 +31,8 @@ DECODER = "transitions.1.decoder_embed.weight"
 POSITIONS = "pos_embed.pos_embed"
 CLASS_TOKEN, REGISTERS = "pos_embed.cls_token", "pos_embed.reg_token"
 POOLING = "attn_pool."
+OF_DINOV3 = 224
+"""The side of the images that DINOv3's models are made for."""
 
 GELUS: dict[str, Keys] = {
     "GELU": {"block": "plain"},
@@ -202,11 +204,10 @@ def _image_size(weights: Weights, patch: int) -> Size:
     if (size := weights.attributes.get("patch_embed.img_size")) is not None:
         return as_size(size)
     if POSITIONS not in weights:
-        raise weights.error(
-            "not-in-shapes",
-            "shapes do not show the image size of rotary positions: write the config by hand (block: dinov3, pos_embed: "
-            "rotary), or import timm:NAME",
+        weights.notes.append(
+            f"Rotary positions take images of any size: change image_size {OF_DINOV3} to yours."
         )
+        return OF_DINOV3
     _, patches = _positions(weights)
     return (square_side(patches) or 0) * patch
 
@@ -250,6 +251,8 @@ def _mlp(weights: Weights, first: int, hidden: int) -> Keys:
 def _heads(weights: Weights, first: int, width: int) -> int:
     if (num_heads := weights.attributes.get(f"blocks.{first}.attn.num_heads")) is not None:
         return int(num_heads)
+    if (of_dino := dino.heads_of(weights, width)) is not None:
+        return of_dino
     heads = {
         stage.embed_dim: stage.num_heads
         for config in published_models("plain")
@@ -268,6 +271,18 @@ def _heads(weights: Weights, first: int, width: int) -> int:
     return heads[width]
 
 
+def from_dino(weights: Weights) -> Keys:
+    """Meta's DINOv2 or DINOv3."""
+    dino.left_out(weights)
+    return from_weights(weights)
+
+
 HUGGING_FACE = {"vit": from_vit, "vit_mae": from_mae}
 COPIES, BACKBONES = descriptions.COPIES, descriptions.BACKBONES
-CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, ACTIVATIONS, differences),)
+
+CHECKPOINTS = (
+    CheckpointKind(
+        dino.is_dino, dino.names, from_dino, differences=dino.differences, published=dino.PUBLISHED
+    ),
+    CheckpointKind(is_plain, names, from_weights, ACTIVATIONS, differences),
+)
