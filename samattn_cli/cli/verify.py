@@ -12,7 +12,7 @@ import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, SamattnError, UsageError
 from ..files.load import Override, load_config
-from ..render import TEXTS
+from ..render import PAGES, TEXTS
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..reports.text import to_json
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from ..encoder.model import EncoderConfig
     from ..reports.recording import Recording
 
-FORMATS = ("terminal", "json")
-OF_PUBLISHED = tuple(TEXTS)
-Format = Enum("Format", choices(OF_PUBLISHED), type=str)  # type: ignore[misc]
-FORMAT_HELP = "terminal (or text) or json; with --published also csv or markdown; default: terminal."
+FORMATS = (*TEXTS, *PAGES)
+OF_JUDGED = ("terminal", "json")
+Format = Enum("Format", choices(tuple(TEXTS)), type=str)  # type: ignore[misc]
+FORMAT_HELP = "terminal (or text), json, csv or markdown; with --measured and --dry terminal or json; default: terminal."
 
 
 @guarded
@@ -91,7 +91,7 @@ def verify(
 
       samattn verify sam_vit_b sam_vit_l sam_vit_h
 
-      samattn verify encoders/*.yaml --dtype bfloat16 -o verdicts.json
+      samattn verify encoders/*.yaml --dtype bfloat16 -o verdicts.json -o verdicts.html
 
       samattn verify --measured h100.json
 
@@ -99,13 +99,15 @@ def verify(
 
       samattn verify --published -o published.csv
     """
-    formats = output_files(output, OF_PUBLISHED if published else FORMATS)
+    is_judged = bool(measured) or dry is not None
+    formats = output_files(output, OF_JUDGED if is_judged and not published else FORMATS)
     shown = chosen(format_)
     if published:
         _alone([*(configs or ()), *(override.where for override in laid_over)], measured, dry)
         _judge_published(shown, formats)
         return
-    _check_format(shown)
+    if is_judged:
+        _check_format(shown)
     read_stdin_once(configs or ())
     if measured and dry is not None:
         raise UsageError("conflicting-options", "give --measured or --dry, not both")
@@ -120,14 +122,15 @@ def verify(
 
 
 def _check_format(shown: str | None) -> None:
-    """Refuse formats that --published alone has.
+    """Refuse formats that --measured and --dry do not have.
 
     Raises:
         UsageError: if it is one of them.
     """
-    if shown not in (None, *FORMATS):
+    if shown not in (None, *OF_JUDGED):
         raise UsageError(
-            "unknown-format", f"--format {shown}: only --published has it; choose from {', '.join(FORMATS)}"
+            "unknown-format",
+            f"--format {shown}: --measured and --dry do not have it; choose from {', '.join(OF_JUDGED)}",
         )
 
 
@@ -140,20 +143,12 @@ def _crosscheck(
     every_layer: bool,
 ) -> None:
     """Check encoders against the real stack."""
-    from ..render.verification import render
     from ..studies.verify import how_to_install
 
     report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
-
-    def text(name: str, options: Options) -> str:
-        return to_json(report) if name == "json" else render(report, options)
-
-    if shown or not formats:
-        shown = shown or "terminal"
-        emit(text(shown, terminal_options()), shown)
-    else:
+    if formats and not shown:
         _say_verdicts(report)
-    write_each(formats, lambda name: text(name, Options()))
+    deliver(report, shown, formats, terminal_options())
     if missing := how_to_install():
         say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     if report.status != "exact":

@@ -221,6 +221,12 @@ def _traced() -> Layout:
     return LAYOUT
 
 
+def _verification() -> Layout:
+    from .pages.verification import LAYOUT
+
+    return LAYOUT
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "analysis": _analysis,
     "diff": _diff,
@@ -233,6 +239,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "published_memory": _published_memory,
     "sweep": _sweep,
     "traced": _traced,
+    "verification": _verification,
 }
 """How each kind of report is laid out."""
 

@@ -8,6 +8,7 @@ from typing import Literal
 from ..verdicts import CrossCheck, Status, worst
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .shown import Shown
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Shown):
     """The answer of `samattn verify`."""
 
     results: tuple[Verified, ...]

@@ -306,7 +306,7 @@ def test_a_kind_without_pictures_says_which_formats_it_has() -> None:
     result = samattn("verify", "sam_vit_b", "-o", "verdicts.svg")
     assert result.returncode == 2
     assert result.stderr.startswith("-o verdicts.svg: ")
-    assert result.stderr.endswith(".txt, .json [unknown-extension]\n")
+    assert result.stderr.endswith(".txt, .json, .csv, .md, .html [unknown-extension]\n")
 
 
 def test_bytes_are_written_whole_or_not_at_all(tmp_path, monkeypatch, capsys) -> None:

@@ -56,6 +56,7 @@ COMMANDS = {
         "2x8",
     ),
     "explain": ("explain", "sam_vit_b", "0.attn.scores"),
+    "verify": ("verify", "sam_vit_b", "--image-size", "224", "--one-of-each"),
 }
 HOSTILE = '</script><b onmouseover="x">\'&amp;\u202e'
 
@@ -70,7 +71,7 @@ def page_of(*words: str) -> str:
         return file.read_text("utf-8")
 
 
-SLOW = ("plan", "trace", "explain")
+SLOW = ("plan", "trace", "explain", "verify")
 
 
 @pytest.fixture(

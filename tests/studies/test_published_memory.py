@@ -242,8 +242,8 @@ def test_published_takes_no_encoder(arguments: list[str], named: str, command: A
     assert "[conflicting-options]" in result.stderr
 
 
-def test_formats_of_published_alone(command: Any) -> None:
-    result = command("sam_vit_b", "--format", "csv")
+def test_formats_that_judgements_lack(command: Any) -> None:
+    result = command("sam_vit_b", "--measured", "none.json", "--format", "csv")
     assert result.exit_code == 2
     assert "[unknown-format]" in result.stderr
     typo = command("--published", "--format", "marckdown")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...reports.analysis import Analysis
-from ..crosscheck import layers_note, verdicts
+from ..crosscheck import CHECK_NAMES, layers_note, verdicts
 from ..elements import Lines, Section, Table
 from ..pages.analysis_evidence import measured_line
 
@@ -17,8 +17,16 @@ MEANINGS = {
     "measured": "read on a device after a run",
 }
 """What the words mean."""
+HEADERS = ("figures", "known", "outcome", "how")
 HOW = {"parameters": "counted", "fvcore": "counted", "FlopCounterMode": "counted", "memory trace": "traced"}
 """What each part of the cross-check does."""
+COMPARED = {
+    "parameters": "the name and the shape of each parameter of the real modules",
+    "fvcore": "multiply-accumulates of each module, by kind of operation",
+    "FlopCounterMode": "torch's own counts of each module, by kind of operation",
+    "memory trace": "each allocation and each product of a forward and of a training step, in order",
+}
+"""What each part of the cross-check compares."""
 
 WITHOUT = ("metrics", "oom")
 """Kinds of report that say themselves how their figures are known, or have none."""
@@ -29,12 +37,18 @@ def known(report: Any) -> Iterator[Section]:
     if report.kind in WITHOUT:
         return
     rows = tuple(_rows(report))
-    yield Table(
-        "How each figure is known", ("figures", "known", "outcome", "how"), rows, text_columns=(0, 1, 2, 3)
-    )
+    yield _table(rows)
     used = [word for word in MEANINGS if any(row[1] == word for row in rows)]
     if used:
         yield Lines("What these words mean", tuple(f"{word}: {MEANINGS[word]}" for word in used))
+
+
+def _table(rows: tuple[tuple[str, ...], ...]) -> Table:
+    """Without the column of outcomes if there are none."""
+    kept = [number for number in range(len(HEADERS)) if any(row[number] for row in rows)]
+    cells = tuple(tuple(row[number] for number in kept) for row in rows)
+    headers = tuple(HEADERS[number] for number in kept)
+    return Table("How each figure is known", headers, cells, text_columns=tuple(range(len(headers))))
 
 
 def _rows(report: Any) -> Iterator[tuple[str, ...]]:
@@ -61,6 +75,8 @@ def _rows(report: Any) -> Iterator[tuple[str, ...]]:
         )
     if isinstance(report, Analysis):
         yield from _of_analysis(report)
+    elif report.kind == "verification":
+        yield from ((name, HOW[name], "", COMPARED[name]) for name in CHECK_NAMES.values())
     elif report.kind != "check":
         yield from _of_others(report)
 
