@@ -438,8 +438,8 @@ def test_a_pipe_closed_for_messages_too_is_no_difference() -> None:
 
 def test_help_wraps_at_the_terminal_alone() -> None:
     for columns, line in (
-        (80, "encoder with all layers global and with all layers windowed. With -o and"),
-        (200, "with all layers windowed. With -o and without --format, nothing is printed."),
+        (80, "encoder with all layers global and with all layers windowed. A size that an"),
+        (200, "with --strict it is an error. With -o and without --format, nothing is printed."),
     ):
         assert line in samattn("sweep", "--help", columns=columns).stdout
 
