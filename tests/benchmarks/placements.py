@@ -27,7 +27,8 @@ from samattn_cli.studies.placements.budget import METRICS
 from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.exhaustive import asked
 from samattn_cli.studies.placements.placing import movable
-from samattn_cli.studies.placements.search import Question, search
+from samattn_cli.studies.placements.points import Question
+from samattn_cli.studies.placements.search import search
 from samattn_cli.studies.placements.table import table_of
 
 PRESET = "sam_vit_h"
@@ -41,10 +42,10 @@ def run(number: int, cost: str) -> dict[str, float]:
     config = load_config(PRESET)
     layers, flow = movable(config), windowed_flow(config)
     start = time.perf_counter()
-    table = table_of(config, layers, flow.mixing, training=cost == "training_memory")
+    table = table_of(config, layers, flow, training=cost == "training_memory")
     learnt = time.perf_counter()
-    question = Question(METRICS[cost], (), "peak_bytes", flow.depth, flow.first_full_context)
-    found = search(table, [number], question)
+    question = Question(METRICS[cost], (), "peak_bytes")
+    found = search(table, config.name, [number], question)
     searched = time.perf_counter()
     report = compare_placements(config, search=asked(str(number), None, cost)).search
     done = time.perf_counter()

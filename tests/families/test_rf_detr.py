@@ -174,7 +174,7 @@ def test_weights_of_blocks_that_nothing_reads_get_no_gradient(small):
 @pytest.mark.parametrize("changes", [UNREAD, [*SEVERAL, "image_size=128"]])
 def test_searches_know_blocks_that_nothing_reads(changes):
     config = load_config(SMALL, [*changes, "run.mode=training"])
-    table = table_of(config, (0, 1, 2, 3), windowed_flow(config).mixing, training=True)
+    table = table_of(config, (0, 1, 2, 3), windowed_flow(config), training=True)
     for chosen in ((), (3,), (2,), (0, 2, 3)):
         told = table.figures_of(table.mask(chosen), ["training_bytes"])["training_bytes"]
         assert told == training_step(placed(config, chosen)).peak_bytes
@@ -186,7 +186,7 @@ def test_searches_know_blocks_that_nothing_reads(changes):
 def test_what_is_not_derived_for_blocks_that_nothing_reads_is_refused():
     config = load_config(SMALL, ["depth=5", "out_indices=[1]"])
     with pytest.raises(UsageError) as error:
-        table_of(config, (0, 1, 2, 3, 4), windowed_flow(config).mixing, training=True)
+        table_of(config, (0, 1, 2, 3, 4), windowed_flow(config), training=True)
     assert error.value.codes == ("not-derived-yet",)
     sharded = ["run.mode=training", "run.parallel=zero3", "run.gpus=2"]
     with pytest.raises(UsageError) as error:

@@ -72,7 +72,7 @@ def test_color_makes_global_layers_stand_out():
             "--placements some: must be one of none, all, shifted, alternate, ",
         ),
         (("sam_vit_h", "--placements", "some"), "[unknown-strategy]"),
-        (("sam_vit_h", "--search", "16"), "601,080,390 placements"),
+        (("sam_vit_h", "--search", "16", "--by", "peak_memory"), "601,080,390 placements"),
         (("sam_vit_h", "--budget", "flops <= 6"), "[missing-unit]"),
         (("sam_vit_h", "-o", "a.docx"), "[unknown-extension]"),
         (("vit_b",), "use blocks that take a window_size, such as vit or vitdet [no-windows]"),

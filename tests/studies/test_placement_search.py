@@ -17,6 +17,7 @@ from samattn_cli.studies.placements import masks as masks_module
 from samattn_cli.studies.placements.budget import METRICS, budget
 from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.exhaustive import MOST, asked
+from samattn_cli.studies.placements.groups import Grouped
 from samattn_cli.studies.placements.masks import masks
 from samattn_cli.studies.placements.pieces import NEEDED
 from samattn_cli.studies.placements.placing import movable
@@ -59,12 +60,13 @@ def test_the_table_says_what_real_passes_say(case):
     preset, overrides = CASES[case]
     config, device = load_config(preset, overrides), load_device("h100")
     layers, flow = movable(config), windowed_flow(config)
-    table = table_of(config, layers, flow.mixing, device=device, training=True)
+    table = table_of(config, layers, flow, device=device, training=True)
     numbers = range(len(layers) + 1) if len(layers) <= 5 else (0, 1, len(layers) - 1)
     chosen = [each for number in numbers for each in combinations(layers, number)]
     chosen += list(combinations(layers, 2))[::5] if len(layers) > 5 else []
     chunk = np.array([table.mask(each) for each in chosen])
-    told, runs = table.figures(chunk, list(NEEDED)), table.runs(chunk)
+    grouped = Grouped.of(table, config.name)
+    told, runs = grouped.figures(chunk, list(NEEDED)), grouped.runs(chunk)
     for at, each in enumerate(chosen):
         figures = Passes(placed(config, each), device).figures
         for name in ("params", "macs", "flops", "peak_bytes", "training_bytes"):
@@ -302,13 +304,13 @@ def test_what_is_not_a_budget_is_reported(text, message):
     ("question", "message"),
     [
         (
-            ("16", None, None),
-            "16 global layers among 32 have 601,080,390 placements, and a search takes at most 200,000,000",
+            ("16", None, "peak_memory"),
+            "16 global layers among 32 have 601,080,390 placements, and a search by peak_bytes looks at each, at most 200,000,000",
         ),
-        (("16", None, None), "such as --search 11 (129,024,480 placements)"),
-        (("16", None, None), "[too-many-placements]"),
-        (("0:32", None, None), "0 to 32 global layers among 32 have 4,294,967,296 placements"),
-        (("0:32", None, None), "--search 0:10 (107,594,213 placements)"),
+        (("16", None, "peak_memory"), "such as --search 11 (129,024,480 placements)"),
+        (("16", None, "training_memory"), "[too-many-placements]"),
+        (("0:32", None, "peak_memory"), "0 to 32 global layers among 32 have 4,294,967,296 placements"),
+        (("0:32", None, "peak_memory"), "--search 0:10 (107,594,213 placements)"),
         ((None, "peak_memory <= 8 GiB", None), "4,294,967,296 placements"),
         (("33", None, None), "sam_vit_h has 32 layers that can be windowed or global; use at most 32"),
         (("33", None, None), "[out-of-range]"),
@@ -343,8 +345,8 @@ def test_a_budget_that_nothing_keeps_finds_nothing():
 
 def test_layers_beyond_the_bits_of_a_mask_are_refused():
     config = load_config("sam_vit_b", ["depth=61", "global_attn_indexes=[]"])
-    with pytest.raises(UsageError, match=r"at most 60 layers .* sam_vit_b has 61 \[too-many-layers\]"):
-        compare_placements(config, search=asked("1", None, None))
+    with pytest.raises(UsageError, match=r"at most 60 layers .* sam_vit_b has 61; .* \[too-many-layers\]"):
+        compare_placements(config, search=asked("2", None, "peak_memory"))
 
 
 def test_placements_that_the_neck_refuses_are_left_out_and_named() -> None:
@@ -373,7 +375,7 @@ def test_of_few_layers_the_table_is_learnt_from_placements_that_the_neck_takes(
     sizes = [*PLAIN[:-1], f"depth={depth}", "global_attn_indexes=[0]", "neck=sam_hq", TRAINING]
     config = load_config("sam_vit_b", [*sizes, *run])
     layers = movable(config)
-    table = table_of(config, layers, windowed_flow(config).mixing, training=True)
+    table = table_of(config, layers, windowed_flow(config), training=True)
     allowed = [mask for mask in range(1 << depth) if mask & (1 << depth - 1) - 1]
     for mask in allowed:
         passes = Passes(placed(config, table.chosen(mask)))

@@ -19,19 +19,19 @@ from ...figures import FIGURES, IN_MEMORY, PEAKS
 from ...records import dataclass, replace
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
-from ..flow import WindowedFlow, windowed_flow
+from ..flow import windowed_flow
 from ..progress import Tell, silent
 from .budget import METRICS, PS_PER_MS, Limit, Metric, budget, metric
 from .placing import movable
 from .reported import report_of
 from .strategies import ComparedEncoder
 
-if TYPE_CHECKING:  # imported only for a search, because they import NumPy
-    from .search import Point, Question
+if TYPE_CHECKING:  # imported only for a search
+    from .points import Point, Question
     from .table import Table
 
 MOST = 200_000_000
-"""The most placements of a search: about two minutes, or four with the peaks of a training step."""
+"""The most placements that are looked at one by one: about two minutes, or four with the peaks of a training step."""
 
 NUMBERS = re.compile(r"(\d+)(?::(\d+))?")
 IN_TRAINING = METRICS["training_bytes"].figure
@@ -69,9 +69,9 @@ def search_report(
     """Search all placements.
 
     Raises:
-        UsageError: for times without a device, and for more placements than `MOST`.
+        UsageError: for times without a device, and for more placements to look at than `MOST`.
     """
-    from .search import possible, search
+    from .search import looked_at, search
     from .table import table_of
 
     limited = [limit.metric for limit in question.limits]
@@ -90,25 +90,26 @@ def search_report(
                 f"{each.name} is replayed for one placement at a time, and a search compares too many: use {peak}",
             )
     layers, flow = movable(config), windowed_flow(config)
-    terms = _terms(config, question, flow)
+    terms = _terms(config, question)
     if config.run.parallel != "none" and IN_TRAINING in terms.figures:
         raise UsageError(
             "figure-not-usable",
             f"a search does not know what several GPUs share and hold, which {IN_TRAINING} includes: leave out run.parallel",
         )
     numbers = _numbers(question.numbers, config, len(layers))
-    if not question.limits:
-        _check_size(numbers, len(layers))
-    table = table_of(config, layers, flow.mixing, device=device, training=IN_TRAINING in terms.figures)
+    if not question.limits and not terms.adds_up:
+        _check_size(numbers, len(layers), question)
+    table = table_of(config, layers, flow, device=device, training=IN_TRAINING in terms.figures)
     refused = _refused(config, table, numbers)
     allowed = _allowed(numbers, refused, len(layers))
-    feasible = possible(table, allowed, question.limits)
-    _check_size(feasible, len(layers))
+    feasible = [number for number in allowed if terms.is_possible(table, number)]
+    _check_size(looked_at(table, feasible, terms, refused), len(layers), question)
     left_out = {mask: why for mask, why in refused.items() if mask.bit_count() in feasible}
-    result = search(table, feasible, terms, tell, left_out)
+    result = search(table, config.name, feasible, terms, tell, left_out)
     of_own = terms.point(table, table.mask(own.global_layers))
     _prove(own, table.figures_of(of_own.mask, terms.figures))
-    front = [_with_own(point, of_own) for point in result.front]
+    is_searched = of_own.mask.bit_count() in feasible and of_own.mask not in left_out
+    front = [_with_own(point, of_own) if is_searched else point for point in result.front]
     better = [point for point in front if point.beats(of_own)]
     reported = {point: _on_front(config, table, terms, point, own, device) for point in front}
     return SearchReport(
@@ -157,11 +158,10 @@ def _allowed(numbers: Sequence[int], refused: Mapping[int, Message], choices: in
     return allowed
 
 
-def _terms(config: EncoderConfig, question: Asked, flow: WindowedFlow) -> Question:
-    from .search import Question
+def _terms(config: EncoderConfig, question: Asked) -> Question:
+    from .points import Question
 
-    peak = PEAKS[config.run.mode]
-    return Question(question.cost, question.limits, peak, flow.depth, flow.first_full_context)
+    return Question(question.cost, question.limits, PEAKS[config.run.mode])
 
 
 def _numbers(text: str | None, config: EncoderConfig, choices: int) -> range:
@@ -184,8 +184,8 @@ def _numbers(text: str | None, config: EncoderConfig, choices: int) -> range:
     return range(low, high + 1)
 
 
-def _check_size(numbers: Sequence[int], choices: int) -> None:
-    """Check that there are not too many placements.
+def _check_size(numbers: Sequence[int], choices: int, question: Asked) -> None:
+    """Check that not too many placements are to be looked at one by one.
 
     Raises:
         UsageError: if there are.
@@ -200,10 +200,13 @@ def _check_size(numbers: Sequence[int], choices: int) -> None:
     else:
         most = max(number for number in range(choices // 2 + 1) if comb(choices, number) <= MOST)
         how = f"--search {most} ({comb(choices, most):,} placements)"
+    metrics = (question.cost, *(limit.metric for limit in question.limits))
+    names_ = " and ".join(dict.fromkeys(each.name for each in metrics))
     raise UsageError(
         "too-many-placements",
-        f"{_range(numbers)} global layers among {choices} have {sum(sizes):,} placements, and a search takes at most "
-        f"{MOST:,}; narrow it, such as {how}, or limit FLOPs with --budget",
+        f"{_range(numbers)} global layers among {choices} have {sum(sizes):,} placements, and a search by {names_} looks at "
+        f"each, at most {MOST:,}; narrow it, such as {how}, limit FLOPs with --budget, or search by flops alone, which "
+        "add up over layers and have no such limit",
     )
 
 
@@ -232,7 +235,7 @@ def _on_front(
     report = FrontPlacement(**report_of(placement, own.figures, device), ties=point.ties)
     _prove(report, table.figures_of(point.mask, terms.figures))
     facts = report.flow
-    full = None if point.full == terms.depth else point.full
+    full = None if point.full == table.flow.depth else point.full
     if facts is None or (facts.first_full_context, facts.longest_without_global) != (full, point.longest):
         raise AssertionError(f"the flow of the search differs for {report.global_layers}: {point}, {facts}")
     return report

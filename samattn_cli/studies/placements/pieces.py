@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from ...figures import names, of, with_keys
 from ...records import replace
 from ...tape.encoder import Segment
@@ -26,6 +24,15 @@ DEEPEST = -(2**62)
 
 Number = Any
 """An int or an array of int64."""
+
+
+def larger(one: Number, other: Number) -> Number:
+    """The larger of two numbers; of arrays that at each place."""
+    if isinstance(one, int) and isinstance(other, int):
+        return max(one, other)
+    import numpy as np
+
+    return np.maximum(one, other)
 
 
 ADDED = tuple(figure for figure in of("encoder") if figure.combined == "sum" and not figure.needs)
@@ -71,9 +78,9 @@ class Piece:
         sums = {name: getattr(self, name) + getattr(after, name) for name in SUMS}
         return Piece(
             **sums,
-            rise=np.maximum(self.rise, self.change + after.rise),
-            kept_rise=np.maximum(self.kept_rise, self.kept + after.kept_rise),
-            undone_rise=np.maximum(after.undone_rise, after.undone + self.undone_rise),
+            rise=larger(self.rise, self.change + after.rise),
+            kept_rise=larger(self.kept_rise, self.kept + after.kept_rise),
+            undone_rise=larger(after.undone_rise, after.undone + self.undone_rise),
         )
 
     def only(self, names: frozenset[str]) -> Piece:
@@ -142,7 +149,7 @@ class Constants:
         backward = whole.kept - whole.lost + self.gradient + whole.undone_rise
         backward = backward + self.in_backward * held + self.scaler
         step = self.output + whole.returned + self.copies * whole.gradients
-        return before + np.maximum(np.maximum(forward, backward), step)
+        return before + larger(larger(forward, backward), step)
 
 
 def constants_of(passes: Passes, *, training: bool) -> Constants:

@@ -1,4 +1,4 @@
-"""A table of what each layer adds to the cost of a placement, filled by eight real passes, for many placements at once.
+"""A table of what each layer adds to the cost of a placement, filled by eight real passes.
 
 The cost and memory of a layer depend on whether it is global and, for memory, on its neighbours: whether the layer before
 keeps the layer's input, and how the gradient from the layer after is laid out. So the table has a piece for each layer
@@ -6,18 +6,15 @@ and each of the eight combinations of the layer and its two neighbours. The cycl
 combination once (it is a de Bruijn sequence), so its eight rotations, laid along the layers, show each layer in each
 combination. Parts between two movable layers (transitions, layers without a window) are added to the first of them.
 
-A placement is a bitmask: bit i is the i-th layer that can be windowed or global. Layers form groups, whose tables are
-indexed by the bits of the group and of its two neighbours, so each placement takes a few look-ups.
+A placement is a bitmask: bit i is the i-th layer that can be windowed or global.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations, pairwise
-
-import numpy as np
+from itertools import combinations
 
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
@@ -25,36 +22,16 @@ from ...encoder.placed import placed
 from ...encoder.plan_rules import problems_of_plan
 from ...errors import UsageError
 from ...figures import names
+from ..flow import WindowedFlow
 from ..passes import Passes
-from .masks import Ints
-from .pieces import ADDED, NEEDED, SUMS, Constants, Piece, constants_of, pieces_of
-from .runs import NO_LAYER, Runs
+from .pieces import ADDED, Constants, Piece, constants_of, pieces_of
 
 CYCLE = (0, 0, 0, 1, 0, 1, 1, 1)
 WAYS = len(CYCLE)
-GROUP = 8
-LARGEST = 2**58
-"""The largest sum of a field: a few of them added still fit into 64 bits."""
 FEW_LAYERS = 4
 """Layers so few that all their placements may be passed over, 16."""
-MOST_LAYERS = 60
-"""The bits of a mask, with a spare bit at either end."""
 MOST_UNREAD = 2
 """A combination shows the neck, which drops what these blocks keep, the last of the layers and the one before it."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Consecutive layers: their first bit, their number, and their pieces and runs by `codes`."""
-
-    first: int
-    size: int
-    piece: Piece
-    runs: Runs
-
-    def codes(self, masks: Ints) -> Ints:
-        """The bits of the group, with the bit before it (the lowest) and the bit after it."""
-        return ((masks << 1) >> self.first) & ((1 << (self.size + 2)) - 1)
 
 
 @dataclass(frozen=True)
@@ -65,26 +42,19 @@ class Table:
         layers: the layers that can be windowed or global, in the order of the bits of a mask.
         constants: the numbers that are the same for every placement.
         pieces: for each of those layers, by combination: (the one before is global) + 2 * (it is) + 4 * (the one after).
-        groups: the same for groups of layers.
-        head: the layers before the first of them.
+        flow: how information flows without any global layer that can be windowed.
     """
 
     layers: tuple[int, ...]
     constants: Constants
     pieces: tuple[tuple[Piece, ...], ...]
-    groups: tuple[Group, ...]
-    head: Runs
-
-    def figures(self, masks: Ints, names: Collection[str]) -> dict[str, Ints]:
-        """Figures of whole passes (see `NEEDED`) for each placement."""
-        needed = frozenset[str]().union(*(NEEDED[name] for name in names))
-        whole = reduce(Piece.then, (_piece_of(group, masks, needed) for group in self.groups))
-        shape = masks.shape
-        return {name: np.broadcast_to(self.constants.figure(name, whole), shape) for name in names}
+    flow: WindowedFlow
 
     def figures_of(self, mask: int, names: Collection[str]) -> dict[str, int]:
-        """Figures of one placement."""
-        return {name: int(each[0]) for name, each in self.figures(np.array([mask], np.int64), names).items()}
+        """Figures of the whole pass (see `NEEDED`) of one placement."""
+        ways = (mask << 1 >> at & WAYS - 1 for at in range(len(self.layers)))
+        whole = reduce(Piece.then, (pieces[way] for pieces, way in zip(self.pieces, ways, strict=True)))
+        return {name: int(self.constants.figure(name, whole)) for name in names}
 
     def mask(self, chosen: Collection[int]) -> int:
         """The placement with these layers global."""
@@ -94,21 +64,26 @@ class Table:
         """The layers that are global in a placement."""
         return tuple(layer for bit, layer in enumerate(self.layers) if mask >> bit & 1)
 
-    def runs(self, masks: Ints) -> Runs:
-        """The runs of layers without a global one in each placement."""
-        return reduce(Runs.then, (_runs_in(group, masks) for group in self.groups), self.head)
-
     def least(self, name: str, number: int) -> int:
         """A lower bound of a figure over all placements with this number of global layers; 0 if it is not a sum."""
-        if name not in SUMMED:
-            return 0
-        least = [
-            [min(getattr(ways[way], name) for way in range(WAYS) if (way >> 1) & 1 == own) for own in (0, 1)]
+        return self._bound(name, number, 1) if name in SUMMED else 0
+
+    def most(self, name: str, number: int) -> int | None:
+        """An upper bound of a figure over all placements with this number of global layers; None if it is not a sum."""
+        return self._bound(name, number, -1) if name in SUMMED else None
+
+    def _bound(self, name: str, number: int, sign: int) -> int:
+        """The bound from below (sign 1) or from above (-1): each layer at its best combination."""
+        best = [
+            [
+                min(sign * getattr(ways[way], name) for way in range(WAYS) if way >> 1 & 1 == own)
+                for own in (0, 1)
+            ]
             for ways in self.pieces
         ]
-        more = sorted(as_global - windowed for windowed, as_global in least)
-        total = sum(windowed for windowed, _ in least) + sum(more[:number])
-        return int(self.constants.figure(name, Piece(**{name: total})))
+        more = sorted(as_global - windowed for windowed, as_global in best)
+        total = sum(windowed for windowed, _ in best) + sum(more[:number])
+        return int(self.constants.figure(name, Piece(**{name: sign * total})))
 
 
 SUMMED = frozenset({*names(ADDED), "latency_ps"})
@@ -117,7 +92,7 @@ SUMMED = frozenset({*names(ADDED), "latency_ps"})
 def table_of(
     config: EncoderConfig,
     layers: Sequence[int],
-    mixing: Collection[int],
+    flow: WindowedFlow,
     *,
     device: Device | None = None,
     training: bool = False,
@@ -127,19 +102,13 @@ def table_of(
     Args:
         config: the encoder.
         layers: the layers that can be windowed or global.
-        mixing: the layers that are global in every placement.
+        flow: how information flows without any global layer that can be windowed.
         device: the device, if times are needed.
         training: whether the peak of a training step is needed too.
 
     Raises:
-        UsageError: for more layers than a mask has bits, and for figures that do not fit into 64 bits.
+        UsageError: for blocks that nothing reads, if they are too many for the peak of a training step.
     """
-    if len(layers) > MOST_LAYERS:
-        raise UsageError(
-            "too-many-layers",
-            f"a search takes at most {MOST_LAYERS} layers that can be windowed or global, and {config.name} has "
-            f"{len(layers)}",
-        )
     unread = [layer for layer in layers if f"blocks.{layer}" in config.unread]
     if training and len(unread) > MOST_UNREAD:
         raise UsageError(
@@ -160,14 +129,8 @@ def table_of(
         )
         for ways in learnt
     )
-    _check_size(config, pieces)
-    runs = [_runs_of(own, after, mixing) for own, after in pairwise((*layers, len(config.layers)))]
-    head = [Runs.of(int(layer in mixing)) for layer in range(layers[0])]
     # all passes have the same constants; these are of the last one
-    constants = constants_of(passes, training=training)
-    return Table(
-        tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER)
-    )
+    return Table(tuple(layers), constants_of(passes, training=training), pieces, flow)
 
 
 def _shown(config: EncoderConfig, layers: Sequence[int]) -> list[list[int]]:
@@ -223,68 +186,3 @@ def _joined(passes: Passes, layers: Sequence[int], *, training: bool) -> Iterato
             joined = piece if joined is None else joined.then(piece)
     if joined is not None:
         yield joined
-
-
-def _check_size(config: EncoderConfig, pieces: Sequence[Sequence[Piece]]) -> None:
-    for name in SUMS:
-        if sum(max(abs(getattr(piece, name)) for piece in ways) for ways in pieces) > LARGEST:
-            raise UsageError(
-                "number-too-large",
-                f"{config.name}: a search cannot handle numbers above 64 bits; use a smaller image",
-            )
-
-
-def _runs_of(own: int, following: int, mixing: Collection[int]) -> tuple[Runs, Runs]:
-    """The runs of a layer when it is windowed, and when it is global, with the layers before the `following` movable one."""
-    rest = [Runs.of(int(layer in mixing)) for layer in range(own + 1, following)]
-    windowed, as_global = (
-        reduce(Runs.then, rest, Runs.of(is_global)) for is_global in (int(own in mixing), 1)
-    )
-    return windowed, as_global
-
-
-def _groups(pieces: Sequence[Sequence[Piece]], runs: Sequence[tuple[Runs, Runs]]) -> Iterator[Group]:
-    for first in range(0, len(pieces), GROUP):
-        size = min(GROUP, len(pieces) - first)
-        codes = np.arange(1 << (size + 2))
-        ways = [(codes >> at) & (WAYS - 1) for at in range(size)]
-        own = [(codes >> (at + 1)) & 1 for at in range(size)]
-        yield Group(
-            first,
-            size,
-            reduce(Piece.then, (_by_way(pieces[first + at], ways[at]) for at in range(size))),
-            reduce(Runs.then, (_by_own(runs[first + at], own[at]) for at in range(size))),
-        )
-
-
-def _by_way(pieces: Sequence[Piece], ways: Ints) -> Piece:
-    """The pieces of a layer as arrays over codes; a field that is the same in all combinations stays a number."""
-    arrays = {}
-    for field in fields(Piece):
-        values = [getattr(piece, field.name) for piece in pieces]
-        arrays[field.name] = values[0] if len(set(values)) == 1 else np.array(values, np.int64)[ways]
-    return Piece(**arrays)
-
-
-def _by_own(runs: tuple[Runs, Runs], own: Ints) -> Runs:
-    windowed, as_global = runs
-    return Runs(
-        windowed.length,
-        *(
-            np.array([getattr(windowed, name), getattr(as_global, name)], np.int64)[own]
-            for name in ("before", "after", "longest")
-        ),
-    )
-
-
-def _piece_of(group: Group, masks: Ints, needed: frozenset[str]) -> Piece:
-    codes = group.codes(masks)
-    fields_ = {name: getattr(group.piece, name) for name in needed}
-    return Piece(
-        **{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in fields_.items()}
-    )
-
-
-def _runs_in(group: Group, masks: Ints) -> Runs:
-    codes, runs = group.codes(masks), group.runs
-    return Runs(runs.length, runs.before[codes], runs.after[codes], runs.longest[codes])
