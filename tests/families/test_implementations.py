@@ -357,10 +357,61 @@ PADDED = ["run.batch_size=2", "run.dtype=bfloat16"]
 def test_a_whole_model_of_transformers_has_the_live_bytes_of_each_allocation(preset, attention, changes):
     """The model itself, not cut into parts: its forward holds stages' inputs, copies and probabilities across them."""
     config = load_config(preset, [TRANSFORMERS, f"run.attention={attention}", *changes])
+    assert derived_bytes(config) == live_bytes(
+        Row(preset, "transformers", attention, config.run.dtype), config
+    )
+
+
+def derived_bytes(config) -> list[int]:
+    """Live bytes of activations after each allocation of an inference forward."""
     passed = forward(config)
     before = weights_bytes(passed) + rounded(passed.image.nbytes)
-    derived = [part.before - before + live for part in walk(passed) for _, live in part.liveness.steps]
-    assert derived == live_bytes(Row(preset, "transformers", attention, config.run.dtype), config)
+    return [part.before - before + live for part in walk(passed) for _, live in part.liveness.steps]
+
+
+BACKBONE = ["neck=swin_backbone", "norm=false", SHORT]
+
+
+@pytest.mark.parametrize(
+    ("changes", "attention"),
+    each_once(
+        ["image_size=[264,296]", "out_indices=[1,3]", *PADDED],  # each grid is padded; two outputs of four
+        ["image_size=256", "pos_embed=learned", "run.checkpointing=true"],
+        weekly=[
+            ["run.dtype=float16", "image_size=[488,296]", "pos_embed=learned"],
+            ["image_size=256", "stages.3.depth=1"],
+        ],
+    ),
+)
+def test_swin_backbone_of_transformers_is_derived_to_the_last_byte(attention, changes):
+    """Cut into parts, forward and backward; then the backbone itself, whose forward holds all copies to its end."""
+    config = load_config("swin_t", [TRANSFORMERS, f"run.attention={attention}", *BACKBONE, *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+    if not config.run.checkpointing:
+        assert derived_bytes(config) == live_bytes(
+            Row("swin_t", "transformers", attention, config.run.dtype), config
+        )
+
+
+def test_swin_backbone_of_transformers_takes_more_than_our_own_code():
+    """Read off `samattn trace` of SwinBackbone with four outputs: an inference at 1024 px takes 539,902,464 bytes."""
+    own = ["image_size=1024", "run.attention=sdpa", "neck=swin_backbone", "norm=false"]
+    theirs, ours = (
+        load_config("swin_t", [*own, f"implementation={name}"]) for name in ("transformers", "reference")
+    )
+    peaks = [max(part.peak_bytes for part in walk(forward(config))) for config in (theirs, ours)]
+    assert peaks[0] == 539_902_464
+    assert peaks[1] < peaks[0]
+
+
+@pytest.mark.parametrize("words", [["image_size=224"], ["image_size=256", "stages.3.window_size=8"]], ids=str)
+def test_windows_that_cover_a_grid_are_refused_for_swin_backbone(words):
+    """It shifts them, as it always cuts windows: a grid of 7 in windows of 7."""
+    with pytest.raises(ConfigError) as refused:
+        load_config("swin_t", [TRANSFORMERS, *BACKBONE, *words])
+    assert {problem.message.code for problem in refused.value.problems} == {"implementation-cannot-run"}
 
 
 def test_flops_and_parameters_are_those_of_the_reference():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
+from transformers import SwinBackbone, SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 from transformers.models.swin.modeling_swin import SwinAttention
 
 from samattn_cli import EncoderConfig, load_config
@@ -29,11 +29,29 @@ def count(preset: str) -> tuple[int, int]:
         return counted(public_encoder(config), image_for(config, "meta"))
 
 
-def public_encoder(config: EncoderConfig) -> SwinModel | Swinv2Model:
+def public_encoder(config: EncoderConfig) -> SwinModel | Swinv2Model | SwinBackbone:
     """Their encoder, which has one window for all stages."""
     first = config.stages[0]
+    if config.neck == "swin_backbone":
+        return backbone(config).eval()
     kind, settings = (SwinModel, SwinConfig) if first.block == "swin" else (Swinv2Model, Swinv2Config)
     return kind(settings(**_sizes(config), attn_implementation="eager"), add_pooling_layer=False).eval()
+
+
+def backbone(config: EncoderConfig) -> SwinBackbone:
+    """Their backbone, which gives the outputs of stages."""
+    read = config.out_indices or range(len(config.stages))
+    named = [f"stage{stage + 1}" for stage in read]
+    positions = config.pos_embed == "learned"
+    return SwinBackbone(
+        SwinConfig(
+            **_sizes(config),
+            out_features=named,
+            use_absolute_embeddings=positions,
+            attn_implementation=config.run.attention,
+            drop_path_rate=0.0,
+        )
+    )
 
 
 def _sizes(config: EncoderConfig) -> dict[str, Any]:

@@ -56,8 +56,9 @@ def of_backbone(description: Description, keys: Keys) -> Keys:
         raise description.wrong(key, f"a list of some of {', '.join(known[1:])}, or of their numbers from 1")
     stages = sorted(known.index(name) - 1 for name in names)
     description.notes.append(
-        "Its memory is that of samattn's own code. transformers' SwinBackbone keeps copies of what enters and leaves its stages: at "
-        "1024 px an inference of Swin-T takes 514.9 MiB there, and 473.7 here. `samattn trace` gives that of its module."
+        "transformers' SwinBackbone keeps copies of what enters and leaves its stages: with `implementation: transformers` memory is "
+        "that of its code, if each grid is larger than the window. It also shifts a window that covers the grid (at 224 px that of "
+        "the last stage), which samattn does not: give a larger image, as in --image-size 1024."
     )
     return with_norms({**keys, "norm": False}, stages, "swin_backbone")
 

@@ -10,13 +10,15 @@ from functools import partial
 from math import prod
 
 from ...encoder.plan import LayerConfig, PartConfig
+from ...encoder.registry import NONE
+from ...records import replace
 from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import crop, cut, free_unless_shared, join, of_images, shifted, shifted_back
 from ..plain.transformers_tape import attention
 from . import tape as reference
-from .words import ENDING
+from .words import ENDING, is_backbone, norm_stages
 
 BOOL_BYTES = 1
 
@@ -131,31 +133,44 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> tuple[Tenso
     return out, *steps.probabilities
 
 
-def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """Patches as a sequence, and their norm: (B, in_chans, height, width) -> (B, HW, C)."""
     C, patch = part.leaving.dim, part.config.patch_size
     patches = tape.conv2d("proj", image, C, patch, stride=patch)
     B, _, H, W = patches.shape
     out = tape.layer_norm("norm", patches.view(B, C, H * W).transpose(1, 2))
     tape.free(patches)
-    return out
+    return (out,) if part.config.pos_embed != NONE else entering_stages(tape, out, part)
 
 
-def positions(tape: Tape, x: Tensor, _part: PartConfig) -> Tensor:
+def positions(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """Adds a learned vector to each token: (B, HW, C) -> (B, HW, C)."""
     _, N, C = x.shape
-    return tape.add_weight("add", x, tape.parameter("", 1, N, C))
+    out = tape.add_weight("add", x, tape.parameter("", 1, N, C))
+    tape.let_go()
+    return entering_stages(tape, out, part)
+
+
+def entering_stages(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
+    """`x`; for a backbone also what it holds to its end: `x`, (B, HW, C), and a copy of it, (B, C, H, W)."""
+    return (x, x, channels_first(tape, on_grid(x, part))) if is_backbone(part.config) else (x,)
+
+
+def on_grid(x: Tensor, part: PartConfig) -> Tensor:
+    """(B, HW, C) -> (B, H, W, C), on the grid that enters a part."""
+    B, _, C = x.shape
+    return x.view(B, *part.entering.grid, C)
 
 
 def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """The merging that ends a stage, (B, HW, C) -> (B, HW / 4, C'), and a copy that the stage returns.
 
-    What the next stage holds comes after its input: that input again, and the copy.
+    The copy is of its result; for a backbone, of what enters it. What the next stage holds comes after its input: that input
+    again, and the copy.
     """
-    B, C, grid = x.shape[0], x.shape[-1], part.entering.grid
-    merged = reference.patch_merging(tape, x.view(B, *grid, C), part, holds_padded=False)
-    copy = channels_first(tape, merged)
-    _, H, W, D = merged.shape
+    merged = reference.patch_merging(tape, on_grid(x, part), part, holds_padded=False)
+    copy = channels_first(tape, on_grid(x, part) if is_backbone(part.config) else merged)
+    B, H, W, D = merged.shape
     out = merged.view(B, H * W, D)
     return out, out, copy
 
@@ -165,11 +180,41 @@ def channels_first(tape: Tape, x: Tensor) -> Tensor:
     return tape.contiguous("reshaped_hidden_states", x.permute(0, 3, 1, 2))
 
 
-def last_stage(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """The end of the last stage, which makes such a copy too: `x`, (B, HW, C)."""
-    B, *_, C = x.shape
-    tape.free(channels_first(tape, x.view(B, *part.entering.grid, C)), keep=x)
-    return x
+def last_stage(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
+    """The end of the last stage, which makes such a copy too: `x`, (B, HW, C); for a backbone, and the copy."""
+    copy = channels_first(tape, on_grid(x, part))
+    if is_backbone(part.config):
+        return x, copy
+    tape.free(copy, keep=x)
+    return (x,)
+
+
+def swin_backbone(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tuple[Tensor, ...]:
+    """SwinModel's norm of `x`, which is held and not read, and the maps: copies of stages -> (B, C, H, W), the finest first.
+
+    `ends` has for each stage what enters the next, and the copy; for the last, the copy alone.
+    """
+    stages = norm_stages(part.config)
+    tape.registers("layernorm", *(f"norms.{stage}" for stage in stages))
+    with tape.weights(train=False):  # no gradient reaches it
+        normed = tape.layer_norm("layernorm", replace(x, grad_fn=None))
+    statistics = (storage for storage in tape.ops[-1].allocates if storage is not normed.storage)
+    tape.holds_graph_of(normed, *statistics)
+    copies = (*ends[1:-1:2], ends[-1])
+    maps = tuple(normed_map(tape, stage, copy) for stage, copy in zip(stages, copies, strict=True))
+    tape.free(normed)
+    return maps
+
+
+def normed_map(tape: Tape, stage: int, x: Tensor) -> Tensor:
+    """(B, C, H, W), normed as a sequence of tokens, which is a copy, -> another copy, (B, C, H, W)."""
+    B, C, H, W = x.shape
+    tokens = tape.contiguous(f"tokens.{stage}", x.permute(0, 2, 3, 1))
+    normed = tape.layer_norm(f"norms.{stage}", tokens.view(B, H * W, C))
+    tape.free(tokens, keep=x)
+    out = tape.contiguous(f"maps.{stage}", normed.view(B, H, W, C).permute(0, 3, 1, 2))
+    tape.free(normed, keep=out)
+    return out
 
 
 BLOCKS = {"swin": block}
@@ -177,3 +222,4 @@ PATCH_EMBEDS = {"patch_norm": patch_embed}
 POS_EMBEDS = {"learned": positions}
 TRANSITIONS = {"patch_merging": patch_merging}
 ENDINGS = {ENDING: last_stage}
+NECKS = {"swin_backbone": swin_backbone}

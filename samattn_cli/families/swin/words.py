@@ -68,6 +68,33 @@ def norm_stages(config: "EncoderConfig") -> tuple[int, ...]:
     return config.out_indices or tuple(range(len(config.stages)))
 
 
+def is_backbone(config: "EncoderConfig") -> bool:
+    """Whether transformers' SwinBackbone runs it, which copies what enters and leaves its stages."""
+    return config.neck == "swin_backbone"
+
+
+def copied_stage_ends(config: "EncoderConfig") -> tuple[str, ...]:
+    """What SwinBackbone reads in transformers: the copies that its stages return; in other code as `normed_stage_ends`."""
+    if config.implementation != "transformers":
+        return normed_stage_ends(config)
+    last = len(config.stages) - 1
+    return tuple(ENDING if stage == last else f"transitions.{stage + 1}" for stage in norm_stages(config))
+
+
+def held_by_backbone(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
+    """What SwinBackbone has until it returns: all that enters and leaves its stages, and the copies; see `held_by_stages`."""
+    ends = (*(f"transitions.{number}" for number in range(1, len(config.stages))), ENDING)
+    own = {part: _probabilities(names) for part, names in held_by_stages(config).items()}
+    stem = "patch_embed" if config.pos_embed == "none" else "pos_embed"
+    read = copied_stage_ends(config)
+    held = {part: names for part, names in own.items() if names}
+    return held | {"neck": (stem, *(end for end in ends if end not in read))}
+
+
+def _probabilities(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name.startswith("blocks."))
+
+
 def normed_stage_ends(config: "EncoderConfig") -> tuple[str, ...]:
     """The names of the last blocks of those stages, except the last stage, whose output is the stream itself."""
     ends = ends_of_stages(config)
@@ -187,6 +214,23 @@ def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     yield from cannot_run("SwinModel of transformers", [*wanted, *of_transformers(config)])
 
 
+def backbone_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
+    """SwinBackbone also shifts windows that cover the grid, which samattn's blocks do not."""
+    window = config.stages[0].window_size[0]
+    deep = [grid for grid, stage in zip(grids_of(config), config.stages, strict=True) if stage.depth > 1]
+    wanted: list[Wanted] = [
+        (
+            ("image_size",),
+            not any(side <= window for grid in deep for side in grid),
+            "grids larger than the window",
+        ),
+        (("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"),
+        (("pretrain_image_size",), config.pretrain_grid == config.grid, "positions made for image_size"),
+    ]
+    others = [each for each in of_transformers(config) if each[0] != ("norm",)]
+    yield from cannot_run("SwinBackbone of transformers", [*wanted, *others])
+
+
 def another_window(_config: "EncoderConfig") -> str:
     """A table of biases is for one window."""
     return "For another window_size, attn.relative_position_bias_table must be resized in each block with that window."
@@ -222,7 +266,7 @@ FAMILY = Family(
         "swin_backbone": Part(
             summary="Like stage_norms, after a LayerNorm that runs and whose output nothing reads, as in transformers' backbone.",
             keys=frozenset({"out_indices"}),
-            taps=normed_stage_ends,
+            taps=copied_stage_ends,
             problems=norms_problems,
         ),
     },
@@ -241,6 +285,20 @@ FAMILY = Family(
             checkpoints=("stages", "blocks"),
             ending=ENDING,
             problems=swin_of_transformers,
+        ),
+        Implementation(
+            library="transformers",
+            model="SwinBackbone",
+            versions=("5.23",),
+            blocks=("swin",),
+            necks=("swin_backbone",),
+            kernels=("sdpa", "eager"),
+            difference="is SwinModel, which copies what enters its stages and what leaves each, and holds all of that to its end; "
+            "each output is copied twice more for its norm",
+            holds=held_by_backbone,
+            checkpoints=("stages", "blocks"),
+            ending=ENDING,
+            problems=backbone_of_transformers,
         ),
         Implementation(
             library="timm",
