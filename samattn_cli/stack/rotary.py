@@ -16,23 +16,24 @@ THETA = 10000.0
 
 
 def rotations(
-    size: Pair, scale: tuple[float, float], head_dim: int, device: torch.device
+    size: Pair, scale: tuple[float, float], head_dim: int, device: torch.device, *, rows_first: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the angles of H x W tokens: (HW, d) each, in float32.
 
-    Channels are rotated in pairs: the first half of the pairs by the column, the second half by the row.
+    Channels are rotated in pairs: the first half of the pairs by the column, the second half by the row, as in SAM 3.
 
     Args:
         size: tokens (height, width).
         scale: length of a step down, and of a step to the right.
         head_dim: d, channels of a head.
         device: device of the result.
+        rows_first: the first half of the pairs by the row, as in EVA-02.
     """
     (H, W), quarter = size, head_dim // 4
     frequencies = torch.logspace(0, 4 / head_dim - 1, quarter, THETA, dtype=torch.float32, device=device)
     rows = _angles(H, scale[0], frequencies)[:, None].expand(H, W, quarter)
     columns = _angles(W, scale[1], frequencies).expand(H, W, quarter)
-    angles = torch.cat([columns, rows], dim=-1)  # (H, W, d / 2)
+    angles = torch.cat([rows, columns] if rows_first else [columns, rows], dim=-1)  # (H, W, d / 2)
     angles = angles.view(H * W, -1, 1).expand(-1, -1, 2).reshape(H * W, head_dim)
     return angles.cos(), angles.sin()
 

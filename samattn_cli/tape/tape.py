@@ -42,8 +42,8 @@ class Tape(Recorder):
             weight = self.parameter("weight", out_features, x.shape[-1])
             return self._linear("", x, weight, self.parameter("bias", out_features) if bias else None)
 
-    def linear_with(self, name: str, x: Tensor, weight: Parameter, bias: Tensor | None) -> Tensor:
-        """``F.linear`` with a weight of the current module and a bias that was computed: (..., in) -> (..., out)."""
+    def linear_with(self, name: str, x: Tensor, weight: Parameter, bias: Parameter | Tensor | None) -> Tensor:
+        """``F.linear`` with a weight of the current module, and a bias of it or one that was computed: (..., in) -> (..., out)."""
         return self._linear(name, x, weight, bias)
 
     def _linear(self, name: str, x: Tensor, weight: Parameter, bias: Parameter | Tensor | None) -> Tensor:

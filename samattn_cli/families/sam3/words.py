@@ -30,7 +30,7 @@ ROTARY_STEP = 4
 """The width of a head is a multiple of this: two channels rotate by the column, two by the row."""
 
 
-def _rotary_heads(config: EncoderConfig, number: int) -> Iterator[Problem]:
+def rotary_heads(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """Rotary positions rotate pairs of channels, half of them by the column and half by the row."""
     stage, loc = config.stages[number], ("stages", number)
     places: list[tuple[Loc, int | None]] = [(loc, stage.num_heads)]
@@ -108,7 +108,7 @@ FAMILY = Family(
         "rope_vit": Block(
             summary="SAM 3's block: like vit, but with rotary positions along both axes, not relative ones.",
             other_sizes=rotary_tables,
-            problems=_rotary_heads,
+            problems=rotary_heads,
         )
     },
     patch_embeds={

@@ -1,0 +1,1 @@
+"""EVA-02's detection backbone: ViTDet's recipe with rotary positions and SwiGLU."""
