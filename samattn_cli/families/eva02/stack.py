@@ -1,9 +1,8 @@
 """EVA-02's blocks for detection: ViTDet's windows and global blocks with rotary positions, SwiGLU with a norm in it.
 
 Source: EVA-02 (arXiv:2303.11331) and its code, EVA-02/det/detectron2/modeling/backbone/vit.py and utils.py. Names, projections
-and epsilons are theirs. Two things differ. Cosines and sines, which are two buffers there, are computed in each block, as in SAM
-3's. Attention is over tokens: without xFormers (`xattn=False`) that code multiplies queries and keys with the heads in the place
-of the tokens. Shapes: B batch, H x W grid, C width, h heads, d = C / h.
+and epsilons are theirs. One thing differs: cosines and sines, which are four buffers there, are computed in each block, as in SAM
+3's. Shapes: B batch, H x W grid, C width, h heads, d = C / h.
 """
 
 from __future__ import annotations

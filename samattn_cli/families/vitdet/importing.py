@@ -115,17 +115,17 @@ def from_weights(weights: Weights) -> Keys:
         "num_heads": width // weights.shape("blocks.0.attn.rel_pos_h", 2)[1],
         "mlp_ratio": ratio_of(hidden, width),
         "qkv_bias": "blocks.0.attn.qkv.bias" in weights,
-        **_pretrained(weights, patch),
+        **pretrained(weights, patch),
         "rel_pos": "decomposed",
         "rel_pos_grid": as_size(grid),
         "window_size": as_size(window),
         "global_attn_indexes": [index for index, table in enumerate(tables) if table == grid],
         "residual_block_indexes": [index for index in range(depth) if RESIDUAL.format(index) in weights],
-        **_neck(weights),
+        **neck(weights),
     }
 
 
-def _pretrained(weights: Weights, patch: int) -> Keys:
+def pretrained(weights: Weights, patch: int) -> Keys:
     """The position embeddings: a class token's, and those of a square."""
     _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
     side = square_side(vectors - 1)
@@ -137,7 +137,8 @@ def _pretrained(weights: Weights, patch: int) -> Keys:
     return {"pos_embed": "pretrained", "pretrain_image_size": side * patch}
 
 
-def _neck(weights: Weights) -> Keys:
+def neck(weights: Weights) -> Keys:
+    """The feature pyramid, if its weights are there."""
     if "neck.simfp_4.0.weight" not in weights:
         if any(f"{BACKBONE}{ENCODER}" in name for name in weights.original_names.values()):
             weights.warnings.append(
