@@ -21,6 +21,15 @@ from . import SCHEMA_VERSION
 from .recording import Fingerprint
 from .shown import Shown
 
+SAID_PLAINLY = ("config", "dtype", "attention", "mode")
+"""Axes whose values are clear without the name of the axis."""
+
+
+def in_words(name: str, value: str) -> str:
+    """The value of an axis: "window 7", "batch 4", "bfloat16", "mlp_ratio 3.0"."""
+    shown = {"batch_size": "batch"}.get(name, name)
+    return value if name in SAID_PLAINLY else f"{shown} {value}"
+
 
 def default_metrics(modes: Collection[str], *, timed: bool) -> tuple[str, ...]:
     """The metrics of a sweep that asks for none: score matrices, and the figures that are always shown.

@@ -11,10 +11,10 @@ from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
 from ..encoder.without_padding import nearest_without_padding
 from ..records import replace
-from ..reports.sweep import Axis, Cliff, Line
+from ..reports.sweep import Axis, Cliff, Line, in_words
 from .passes import Passes
 from .points import AXES, at
-from .sweep_lines import COUNTED, in_words
+from .sweep_lines import COUNTED
 
 MOST_CLIFFS = 12
 NO_MATTER = (*COUNTED, "dtype", "attention", "mode")

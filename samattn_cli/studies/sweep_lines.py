@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reports.sweep import Axis, Line
+from ..reports.sweep import Axis, Line, in_words
 from .repeated import Computed, Where, rows_at
 
 COUNTED = ("resolution", "batch_size", "window")
@@ -18,8 +18,6 @@ MOST_LINES = 12
 """Lines that the report describes one by one."""
 WORTH = 0.01
 """Windows pay if the all-global encoder costs at least this share more at some point."""
-SAID_PLAINLY = ("config", "dtype", "attention", "mode")
-"""Axes whose values are clear without the name of the axis."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Columns = Mapping[str, Any]
@@ -147,12 +145,6 @@ def _line(
         fits_until=until,
         too_large_from=beyond,
     )
-
-
-def in_words(name: str, value: str) -> str:
-    """The value of an axis: "window 7", "batch 4", "bfloat16", "mlp_ratio 3.0"."""
-    shown = {"batch_size": "batch"}.get(name, name)
-    return value if name in SAID_PLAINLY else f"{shown} {value}"
 
 
 def _pays(axis: Axis, columns: Columns, metrics: Sequence[str], where: slice) -> Iterator[tuple[str, str]]:

@@ -15,20 +15,23 @@ A sweep makes a `Picture` and returns `spec(picture)` as its chart::
     )
 
 `xs` ascend if they are numbers; strings (types, kernels, sizes that are not square) make an axis of words, in their
-order. Panels, colours and dashes are in the order of first appearance. The axes are logarithmic
-unless a value is zero. Numbers are Python's, not NumPy's (`array.tolist()`). Give any number of points: a line that has too many is thinned, and the subtitle says so.
+order. Panels, colours and dashes are in the order of first appearance. The axes are logarithmic, which they say,
+unless a value is zero. Of lines that lie on each other one is drawn; below its title, a panel names them. Numbers are Python's, not NumPy's (`array.tolist()`). Give any number of points: a line that has too many is thinned, and the subtitle says so.
 """
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
 from . import scales
+from .alike import names_alike, without_copies
 from .scales import Unit
-from .theme import CONTRAST, Spec, colors, legend_columns, picture
+from .theme import CHARACTER, CONTRAST, Spec, colors, legend_columns, picture
 from .thin import thin
 
 MOST = 2000  # points of a line
@@ -39,16 +42,25 @@ TICKS = 8  # values of an axis up to which each has a tick
 ONE, FEW = (680, 400), (420, 270)
 """Width and height in pixels of a panel that stands alone, and of one among others."""
 DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
-SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle", "largest that fits": "square"}
+SHAPES = {
+    "crossover": "diamond",
+    "cliff": "triangle-up",
+    "measured": "circle",
+    "largest that fits": "square",
+    "does not fit": "M-.6,-.6L.6,.6M-.6,.6L.6,-.6",
+    "cheapest": "diamond",
+}
+LOGARITHMIC = "logarithmic"
+"""What an axis says that is."""
 
 HINT = (
-    "Hover over a line for its figures. Click a name in the legend to pick it, Shift-click to pick several, click next to them to "
+    "Hover over a line for its figures. Click a name above to pick it, Shift-click to pick several, click next to them to "
     "undo. Drag to move, scroll to zoom, double-click to reset."
 )
 
 X = Any
 """A number, or a string on an axis of words."""
-MarkKind = Literal["crossover", "cliff", "measured", "largest that fits"]
+MarkKind = Literal["crossover", "cliff", "measured", "largest that fits", "does not fit", "cheapest"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Picture:
-    """What to draw; `line_title` says what the lines differ in, `x_titles` what is along the axis of some panels."""
+    """What to draw.
+
+    `line_title` says what the lines differ in, `x_titles` what is along the axis of some panels, `meanings` what kinds of
+    marks mean, for the legend.
+    """
 
     title: str
     subtitle: str
@@ -96,6 +112,7 @@ class Picture:
     line_title: str = "config"
     limits: tuple[Limit, ...] = ()
     x_titles: Mapping[str, str] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 def spec(picture_: Picture) -> Spec:
@@ -160,11 +177,12 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
         ],
     )
     step = scales.step_of(ends, unit)
+    drawn, alike = without_copies(lines)
     return {
-        "title": {"text": metric, "anchor": "start", "frame": "group", "fontSize": 13, "offset": 8},
+        "title": _title(metric, names_alike(alike, picture_), width),
         "width": width,
         "height": height,
-        "data": {"values": [row for line in lines for row in _rows(line, most, step)]},
+        "data": {"values": [row for line in drawn for row in _rows(line, most, step)]},
         "encoding": {
             **_encoding(picture_, lines, own if picture_.x_titles else picture_),
             "y": _y(unit, ends, step),
@@ -174,6 +192,13 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
             *(layer for limit in limits for layer in _limit(limit, step)),
         ],
     }
+
+
+def _title(metric: str, notes: Sequence[str], width: int) -> Spec:
+    """The title of a panel, and what is to know about its lines."""
+    lines = [line for note in notes for line in textwrap.wrap(note, int(width / CHARACTER))]
+    small = {"subtitle": lines, "subtitleFontSize": 11, "subtitlePadding": 3} if lines else {}
+    return {"text": metric, "anchor": "start", "frame": "group", "fontSize": 13, "offset": 8, **small}
 
 
 def _rows(line: Line, most: int, step: int) -> Iterator[dict[str, Any]]:
@@ -254,12 +279,17 @@ def _x(picture_: Picture) -> Spec:
     values = sorted({x for line in picture_.lines for x in line.xs[: TICKS + 1]})
     ends: list[Any] = [x for line in picture_.lines for x in (line.xs[0], line.xs[-1])]
     few = {"values": values} if max(len(line.xs) for line in picture_.lines) <= TICKS >= len(values) else {}
+    scale = scales.scale(ends)
     axis = {"format": ",~r", "tickCount": 6, "labelOverlap": "greedy", "labelFlush": False, **few}
-    return {**title, "type": "quantitative", "scale": scales.scale(ends), "axis": axis}
+    if scale["type"] == "log":
+        axis["title"] = f"{picture_.x_title}, {LOGARITHMIC}"
+    return {**title, "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
     scale, axis = scales.scale(ends, unit), scales.axis(ends, unit, step)
+    if scale["type"] == "log":
+        axis |= {"title": LOGARITHMIC, "titleFontSize": 11}
     return {"field": "y", "type": "quantitative", "scale": scale, "axis": axis}
 
 
@@ -318,6 +348,8 @@ def _marks(marks: Sequence[dict[str, Any]], picture_: Picture) -> Spec:
     """The marks of a panel; the panels share a legend, so each names the kinds of all."""
     kinds = _unique(mark.kind for mark in picture_.marks)
     legend = {"title": "marks", "orient": "bottom", "values": kinds, "symbolSize": 110}
+    if picture_.meanings:
+        legend |= {"columns": 1, "labelLimit": ONE[0], "labelExpr": _meanings(picture_.meanings)}
     shape = {"domain": list(SHAPES), "range": list(SHAPES.values())}
     return {
         "data": {"values": marks},
@@ -331,3 +363,11 @@ def _marks(marks: Sequence[dict[str, Any]], picture_: Picture) -> Spec:
             ],
         },
     }
+
+
+def _meanings(meanings: Mapping[str, str]) -> str:
+    """Vega's expression for the label of a kind: its name and what it means."""
+    expression = "datum.label"
+    for kind, meaning in meanings.items():
+        expression = f"datum.label == {json.dumps(kind)} ? {json.dumps(f'{kind}: {meaning}')} : {expression}"
+    return expression

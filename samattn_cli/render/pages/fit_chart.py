@@ -32,7 +32,7 @@ def chart(report: Fit) -> Spec:
         Picture(
             title=f"{title}: how large it can get",
             subtitle=f"{shape}. Lines are the live bytes of tensors{more}. The dashed line is the {memory} {whose}. A square is the "
-            "largest size that fits; beyond it a line goes on to one and a half times the memory. Vertical axes are logarithmic.",
+            "largest size that fits; beyond it a line goes on to one and a half times the memory.",
             x_title="",
             line_title="attention",
             lines=tuple(_line(answer, _first_of(answer, drawn)) for answer in drawn),

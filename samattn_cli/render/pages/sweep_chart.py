@@ -11,6 +11,16 @@ from ...units import format_percent, format_side, format_things
 from ..charts import lines as drawn
 from ..charts.scales import unit_of
 from ..charts.theme import Spec
+from .sweep_marks import (
+    cheapest,
+    fit_in_words,
+    fit_marks,
+    limits_of,
+    mark_at,
+    meanings_of,
+    over_windows,
+    places_of,
+)
 from .sweep_words import (
     axis_along,
     formatted,
@@ -31,35 +41,33 @@ MOST_CLIFFS = 40
 
 def chart(report: Sweep) -> Spec:
     """The Vega-Lite spec."""
+    report = over_windows(report)
     lines = [*_lines(report), *_ratios(report)]
-    left = report.line_count - len(report.lines)
-    more = f" {left:,} more lines are not drawn." if left else ""
-    if most := max((len(line.jumps) for line in report.lines if len(line.jumps) > MOST_CLIFFS), default=0):
-        more += (
-            f" Padding cliffs are not marked on lines with more than {MOST_CLIFFS}; one line has {most:,}."
-            * _has_cliffs(report)
-        )
-    if gone := len({(each.axis, value) for each in report.left_out for value in each.values}):
-        more += f" Left out: {format_things(gone, 'value')} that the encoder does not take."
+    marks = tuple(_marks(report))
     return drawn.spec(
         drawn.Picture(
             title=title_of(report),
-            subtitle=f"{subtitle_of(report)}.{more}",
+            subtitle=" ".join((f"{subtitle_of(report)}.", *_notes(report))),
             x_title=AXES.get(report.along, name_along(report)),
             lines=tuple(lines),
-            marks=tuple(_marks(report)),
+            marks=marks,
             line_title=", ".join(axis.name for axis in report.axes if axis.name != report.along) or "config",
+            limits=tuple(limits_of(report)),
+            meanings=meanings_of(report),
         )
     )
 
 
-def _places(report: Sweep) -> list[Any]:
-    """Where on the axis the points of a line are: numbers, or words if some are not numbers."""
-    values = axis_along(report).values
-    try:
-        return [int(value) if value.isdecimal() else float(value) for value in values]
-    except ValueError:
-        return list(values)
+def _notes(report: Sweep) -> Iterator[str]:
+    """What is not drawn, and memory that is far from all that is."""
+    if left := report.line_count - len(report.lines):
+        yield f"{left:,} more lines are not drawn."
+    most = max((len(line.jumps) for line in report.lines if len(line.jumps) > MOST_CLIFFS), default=0)
+    if most and _has_cliffs(report):
+        yield f"Padding cliffs are not marked on lines with more than {MOST_CLIFFS}; one line has {most:,}."
+    if gone := len({(each.axis, value) for each in report.left_out for value in each.values}):
+        yield f"Left out: {format_things(gone, 'value')} that the encoder does not take."
+    yield from fit_in_words(report)
 
 
 def _name(line: Line) -> str:
@@ -67,7 +75,7 @@ def _name(line: Line) -> str:
 
 
 def _lines(report: Sweep) -> Iterator[drawn.Line]:
-    xs = _places(report)
+    xs = places_of(report)
     for metric in report.metrics:
         for line in lines_of(report, metric):
             name, unit = _name(line), unit_of(FIGURES[metric])
@@ -86,7 +94,7 @@ def _others(report: Sweep, line: Line, name: str) -> list[Any]:
 
 def _ratios(report: Sweep) -> Iterator[drawn.Line]:
     """Measured over predicted."""
-    xs = _places(report)
+    xs = places_of(report)
     points = {point.point: point for point in report.measured.points} if report.measured else {}
     for name, what in (("peak_ratio", "peak"), ("latency_ratio", "time")):
         for line in report.lines if points else ():
@@ -100,6 +108,8 @@ def _marks(report: Sweep) -> Iterator[drawn.Mark]:
     for metric in report.metrics:
         for line in lines_of(report, metric):
             yield from _crossovers(report, line, metric)
+            yield from fit_marks(report, line, metric)
+            yield from cheapest(report, line, metric)
             if metric == "flops" and report.along == "resolution" and len(line.jumps) <= MOST_CLIFFS:
                 yield from _cliffs(report, line)
     if report.measured:
@@ -110,7 +120,7 @@ def _crossovers(report: Sweep, line: Line, metric: str) -> Iterator[drawn.Mark]:
     value = line.pays_from.get(metric)
     at = axis_along(report).values.index(value) if value else 0
     if at:
-        yield _mark(report, line, metric, "crossover", at, f"cheaper than all global from {value} on")
+        yield mark_at(report, line, metric, "crossover", at, f"cheaper than all global from {value} on")
 
 
 def _has_cliffs(report: Sweep) -> bool:
@@ -124,11 +134,11 @@ def _cliffs(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
         cliff = known.get(line.first + at * line.stride)
         near = " or ".join(format_side(size) for size in (cliff.below, cliff.above) if size) if cliff else ""
         text = f"{format_percent(padding[at])} more tokens in windows{near and f'; none at {near}'}"
-        yield _mark(report, line, "flops", "cliff", at, text)
+        yield mark_at(report, line, "flops", "cliff", at, text)
 
 
 def _measured(report: Sweep, measured: MeasuredPoints) -> Iterator[drawn.Mark]:
-    xs = _places(report)
+    xs = places_of(report)
     for point in measured.points:
         peak = PEAKS[report.mode_at(point.point)]
         for metric, value in ((peak, point.peak_bytes), ("latency_ms", point.latency_ms)):
@@ -142,8 +152,3 @@ def _measured(report: Sweep, measured: MeasuredPoints) -> Iterator[drawn.Mark]:
 def _on(line: Line, row: int) -> bool:
     at, rest = divmod(row - line.first, line.stride)
     return not rest and 0 <= at < line.count
-
-
-def _mark(report: Sweep, line: Line, metric: str, kind: drawn.MarkKind, at: int, text: str) -> drawn.Mark:
-    x, y = _places(report)[at], values_of(report, line, metric)[at]
-    return drawn.Mark(_name(line), name_of(report, metric), kind, x, y, text)
