@@ -19,6 +19,7 @@ pytest.register_assert_rewrite("tests.families.contract", "tests.support")
 gc.set_threshold(100_000)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["SAMATTN_CACHE"] = ""  # no verdict of an earlier run is used
 settings.register_profile("slow machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slow machine")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,6 +15,7 @@ from ..records import replace
 from ..render import PAGES, PICTURES, TABLES, TEXTS, TRACES, render
 from ..render.options import Options
 from ..shell import command
+from ..units import format_ms
 from ..verdicts import CrossCheck
 from .ignored import say_ignored, say_not_drawn
 from .output import emit, guarded, say, terminal_options, working, write, write_file
@@ -58,8 +61,8 @@ def analyze(
         bool | None,
         typer.Option(
             "--verify/--no-verify",
-            help="Cross-check against the real PyTorch stack. Default: if torch is installed; with --verify, exit 2 if "
-            "the check cannot run.",
+            help="Cross-check against the real PyTorch stack. Default: if torch is installed, once for a config, as the outcome "
+            "is kept; with --verify, check anew, and exit 2 if the check cannot run.",
         ),
     ] = None,
     brief: Annotated[
@@ -121,7 +124,6 @@ def analyze(
     """
     from ..studies.analyze import analyze as analyze_config
     from ..studies.verify import how_to_install
-    from ..studies.verify import verify as crosscheck
 
     formats = output_files(output, OWN_FORMATS)
     if snapshot is not None:
@@ -159,8 +161,9 @@ def analyze(
     start = _start(report, options) if shown == "terminal" else ""
     try:
         if verify is not False:
-            with working("cross-checking against the real stack (--no-verify leaves it out)"):
-                report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
+            found, cost = _cross_checked(encoder, anew=verify is True)
+            report = replace(report, crosscheck=found)
+            options = replace(options, verify=cost * sys.stdout.isatty())
     except KeyboardInterrupt:
         report = replace(report, crosscheck=CrossCheck.not_run("skipped", "interrupted"))
         raise
@@ -173,6 +176,20 @@ def analyze(
     if verify and (missing := how_to_install()):
         say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     finish(report.crosscheck, insist=verify is True)
+
+
+def _cross_checked(config: EncoderConfig, *, anew: bool) -> tuple[CrossCheck, str]:
+    """The verdict on a config, and what it cost; one that was kept unless `anew`."""
+    from ..studies.verify import verify as crosscheck
+    from .kept_verdicts import keep, kept
+
+    if not anew and (verdict := kept(config)) is not None:
+        return verdict, "checked before"
+    start = perf_counter()
+    with working("cross-checking against the real stack (--no-verify leaves it out)"):
+        verdict = crosscheck(config, every_layer=False)
+    keep(config, verdict)
+    return verdict, f"took {format_ms(1000 * (perf_counter() - start))}"
 
 
 def _snapshot(config: EncoderConfig, device: Device | None) -> bytes:

@@ -39,7 +39,7 @@ class Options:
         brief: whether to show the answer in short alone.
         full: whether to show every column and section, and counts in all their digits.
         command: the words of the command that made the report, without "samattn"; () if none did.
-        verify: how to cross-check it, if it was not asked for.
+        verify: how to cross-check it, if it was not asked for; else what the check cost, if a terminal is to show it.
         chart: the name of the chart that pictures show; "" for the first of the report's kind.
         checkout: the repository of the files that are named, for formats whose readers look for them from its root.
     """

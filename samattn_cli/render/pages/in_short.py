@@ -145,7 +145,8 @@ def _checked(crosscheck: CrossCheck, options: Options) -> Answer:
         for status in ("exact", "differs", "failed", "skipped")
     }
     if crosscheck.status == "exact":
-        return Answer(": counts and memory equal those of the real PyTorch stack", GOOD, "exact")
+        cost = f" ({options.verify})" if options.verify else ""
+        return Answer(f": counts and memory equal those of the real PyTorch stack{cost}", GOOD, "exact")
     if crosscheck.status == "differs":
         return Answer(f" from the real PyTorch stack: {', '.join(names['differs'])} (below)", BAD, "differs")
     if crosscheck.status == "failed":
