@@ -11,7 +11,7 @@ from ..encoder.model import EncoderConfig
 from ..errors import UsageError
 from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import Fingerprint, MeasuredCase, Recording
-from .on_device import cuda_of_recording, replayed
+from .on_device import as_measured, cuda_of_recording, replayed
 from .passes import Passes
 
 WHOLE = ("encoder", "pass")
@@ -54,7 +54,7 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
 def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
     if fingerprint.compiled:
         return JudgedCase(case.config, fingerprint.device, fingerprint.kind, COMPILED, 0, None, ())
-    passes = Passes(case.config, on_cpu=fingerprint.kind == "cpu")
+    passes = Passes(as_measured(case.config, fingerprint), on_cpu=fingerprint.kind == "cpu")
     cuda = cuda_of_recording(fingerprint)
     predicted = replayed(passes, cuda).sections if cuda else passes.section_peaks
     whole, layers, message = None, [], case.message or case.status

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.allocator_settings import settings_of
-from ..records import dataclass
+from ..encoder.torch_versions import NEWEST, OLDEST, version_of, words
+from ..records import dataclass, replace
 from ..tape.launch import MOST_BLOCKS
 
 if TYPE_CHECKING:  # at run time only where there is a device, because they take long to import
     from ..device.model import Device
+    from ..encoder.model import EncoderConfig
     from ..reports.recording import Fingerprint
     from ..tape.inside import Cuda
     from ..tape.replay import Usage
@@ -194,6 +196,14 @@ def cuda_of_recording(made_by: Fingerprint) -> Cuda | None:
     return Cuda(
         capability, made_by.multiprocessors, made_by.threads_per_multiprocessor, has_cudnn_attention=False
     )
+
+
+def as_measured(config: EncoderConfig, made_by: Fingerprint) -> EncoderConfig:
+    """A config with the version of torch that measured it, whose kernels and workspaces it had; the nearest that is known."""
+    version = version_of(made_by.torch)
+    if version is None or made_by.kind == "cpu":
+        return config
+    return replace(config, run=replace(config.run, torch=words(min(max(version, OLDEST), NEWEST))))
 
 
 def replayed(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:

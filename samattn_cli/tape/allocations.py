@@ -12,7 +12,7 @@ from .encoder import ForwardPass
 from .inside import Cuda
 from .ops import Op
 from .replay import History
-from .requests import KINDS, PRODUCT, Key, Program
+from .requests import KINDS, OF_LIBRARIES, Key, Program
 from .timeline import Played, play
 from .training import TrainingStep
 
@@ -146,7 +146,7 @@ def _ops(history: History, count: int) -> dict[int, tuple[Op, Key | None]]:
     for first, _, program in history.programs:
         number = first
         for (nbytes, key, _), op in zip(program.requests, program.ops, strict=True):
-            if nbytes == PRODUCT:
+            if nbytes in OF_LIBRARIES:
                 if number in workspaces:
                     found[number] = op, None
                     number += 1

@@ -3,6 +3,8 @@
 Sources, of PyTorch 2.14.1, below aten/src/ATen:
 
 - cuBLAS workspaces: one for each thread that runs a product, never freed (cuda/CUDABlas.cpp, parseChosenWorkspaceSize);
+- cuBLASLt, which runs a linear layer with a bias, has had that workspace too since `LT_UNIFIED_SINCE`; before it had one of its
+  own, and before `LT_KEPT_SINCE` it took that anew in each call (seen in dry runs of torch 2.6 to 2.14, and on an H200);
 - LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
 - softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
 - a sum keeps partial sums of blocks that share an output (native/cuda/Reduce.cuh): see `reduction.py`;
@@ -23,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from ..encoder.torch_versions import NEWEST, Version
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
 from . import inside_batch_norm, inside_others
@@ -45,6 +48,8 @@ from .tensor import (
 
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
+LT_WORKSPACE_BYTES = 1 << 20
+LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 7), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 
@@ -70,6 +75,7 @@ class Cuda:
 
     Attributes:
         has_cudnn_attention: whether torch may run cuDNN's attention kernel on it.
+        torch: the version of torch that runs there.
         takes_inside: whether operators allocate internally at all. If not, only tensors are counted, and what attention's
             backward takes for itself, as in `peak_bytes` and `training_bytes`.
     """
@@ -79,6 +85,7 @@ class Cuda:
     threads_per_multiprocessor: int = 2048
     has_cudnn_attention: bool = True
     takes_inside: bool = True
+    torch: Version = NEWEST
 
     @property
     def target(self) -> Target:
@@ -91,6 +98,11 @@ class Cuda:
         if not self.takes_inside:
             return 0
         return WORKSPACE_BYTES_HOPPER if self.compute_capability >= HOPPER else WORKSPACE_BYTES
+
+    @property
+    def lt_workspace_bytes(self) -> int:
+        """Bytes of a workspace that cuBLASLt has of its own."""
+        return LT_WORKSPACE_BYTES if self.takes_inside and self.torch < LT_UNIFIED_SINCE else 0
 
     @property
     def is_roomy(self) -> bool:
@@ -111,6 +123,8 @@ def steps(op: Op, cuda: Cuda) -> Steps:
     rule = RULES.get(op.kind)
     if rule is not None:
         return rule(op, cuda)
+    if has_bias(op) and cuda.torch < LT_KEPT_SINCE:
+        return _after(op, cuda.lt_workspace_bytes)
     return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
 
 
@@ -122,6 +136,11 @@ def _after(op: Op, *taken: int) -> Steps:
 def is_product(op: Op) -> bool:
     """Whether cuBLAS runs it."""
     return op.kind in PRODUCTS
+
+
+def has_bias(op: Op) -> bool:
+    """Whether it is a linear layer with a bias, which cuBLASLt runs."""
+    return op.kind == "linear" and any(len(weight.shape) == 1 for weight in op.parameters)
 
 
 def _softmax_backward(op: Op, _: Cuda) -> Steps:

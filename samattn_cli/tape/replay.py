@@ -15,13 +15,14 @@ from operator import attrgetter
 
 from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
-from ..records import dataclass
+from ..records import dataclass, replace
 from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
 from .encoder import BackwardRun, ForwardPass, Segment
 from .expandable import ExpandableAllocator
 from .inside import Cuda
 from .ops import Buffer, Recording, parameter_elements
 from .requests import (
+    BIASED,
     BUFFERS,
     FREE,
     FREE_ELSEWHERE,
@@ -30,6 +31,7 @@ from .requests import (
     INPUT,
     KINDS,
     OPTIMIZER,
+    PRODUCT,
     TEMPORARIES,
     UNSPLIT,
     WEIGHTS,
@@ -187,7 +189,8 @@ class Player:
     def __init__(self, passed: ForwardPass, cuda: Cuda, capacity: int | None) -> None:
         self.passed = passed
         self.allocator = allocator_of(passed.config.run.allocator, capacity, self.memory)
-        self.cuda = cuda
+        self.cuda = replace(cuda, torch=passed.config.run.torch_version)
+        self.workspaces = {PRODUCT: cuda.workspace_bytes, BIASED: self.cuda.lt_workspace_bytes}
         self.section: Section = ("", "forward")
         self.peaks: dict[Section, Peak] = {}
         self.reserved_before = 0
@@ -196,7 +199,7 @@ class Player:
         self.forwards: dict[str, Blocks] = {}
         self.left: Blocks = {}  # in caches, of the pass before
         self.is_first = True
-        self.threads: set[str] = set()
+        self.threads: set[tuple[str, int]] = set()
         self.segments = {segment.name: segment for segment in passed.segments}
         self.programs: dict[Hashable, Program] = {}  # those of twins are shared
         self.history = History(self.allocator.events)
@@ -311,10 +314,10 @@ class Player:
                 self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
             elif nbytes == FREE_LAST:
                 free(self.left.pop(key))
-            elif thread not in self.threads and self.cuda.workspace_bytes:
-                self.threads.add(thread)
+            elif (thread, nbytes) not in self.threads and self.workspaces[nbytes]:
+                self.threads.add((thread, nbytes))
                 self.history.workspaces.append(len(self.allocator.events))
-                allocate(self.cuda.workspace_bytes, WORKSPACES)
+                allocate(self.workspaces[nbytes], WORKSPACES)
 
     def free(self, place: Place) -> None:
         """Let go of a storage."""

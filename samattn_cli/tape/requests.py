@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from ..records import dataclass
-from .inside import Cuda, is_product, steps
+from .inside import LT_KEPT_SINCE, Cuda, has_bias, is_product, steps
 from .ops import Op, Recording
 from .storage import Storage
 
@@ -67,7 +67,7 @@ Key = Storage | int
 """What a block is for: a storage, or the number of an internal allocation."""
 
 Request = tuple[int, Key, int]
-"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST` and `PRODUCT`."""
+"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST`, `PRODUCT` and `BIASED`."""
 
 FREE = -1
 """The block is freed."""
@@ -77,6 +77,9 @@ FREE_LAST = -4
 """The block of a storage that the pass before has left in a cache is freed."""
 PRODUCT = -3
 """cuBLAS runs, which makes its workspace if the thread has none."""
+BIASED = -5
+"""cuBLASLt runs, and likewise."""
+OF_LIBRARIES = frozenset({PRODUCT, BIASED})
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Program:
     @property
     def op_of_event(self) -> tuple[Op, ...]:
         """The operation of each event of the allocator that the requests make, workspaces of cuBLAS left out."""
-        return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] != PRODUCT)
+        return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] not in OF_LIBRARIES)
 
     def cut_before(self, op: Op) -> tuple[Program, Program]:
         """The requests of all operations before one, and those from it on."""
@@ -165,6 +168,8 @@ def _while_it_runs(
         yield from _result(storage, kept, resident)
     if is_product(op):
         yield PRODUCT, 0, 0
+        if cuda.lt_workspace_bytes and cuda.torch >= LT_KEPT_SINCE and has_bias(op):
+            yield BIASED, 0, 0
     for number in reversed(taken):
         yield FREE, number, 0
 
