@@ -1,11 +1,13 @@
-"""The workspace of memory-efficient attention's backward on CUDA.
+"""The workspace of memory-efficient attention on CUDA, forward and backward.
 
-Sources: attention_backward.cu (delta, num_splits_key) and kernel_backward.h (workspace_elements_gk, _gv and _gq,
+Sources: kernel_forward.h (kNeedsOutputAccumulatorBuffer), attention_backward.cu (delta, num_splits_key) and kernel_backward.h (workspace_elements_gk, _gv and _gq,
 GradQTempStorage) of ATen, and the sizes of tiles of the kernels that are compiled from it, as seen over the dry device of
 torch 2.14.1: compute capability 7.5 to 12.0, heads of 32 to 256.
 """
 
 from __future__ import annotations
+
+import math
 
 from .immutable import immutable
 from .storage import Dim
@@ -89,6 +91,18 @@ def efficient_workspace(
         product=0 if is_half else heads_bytes * N * value_dim,
         tiles=heads_bytes * per_head,
     )
+
+
+def accumulator_bytes(shape: tuple[Dim, ...], query_dim: Dim, item_bytes: Dim) -> Dim:
+    """The output in float32, in which the forward of large heads in 16 bits accumulates.
+
+    Args:
+        shape: of the output, (B, h, N, e).
+        query_dim: the head dimension of the queries and keys.
+        item_bytes: bytes of a number of the output.
+    """
+    large = item_bytes == HALF_BYTES and max(query_dim, shape[-1]) > MOST_LARGE_DIM
+    return math.prod(shape) * STATISTIC_BYTES if large else 0
 
 
 def _tiles(widest: Dim, *, is_half: bool, is_roomy: bool, is_turing: bool) -> Tiles:

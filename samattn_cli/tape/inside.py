@@ -29,7 +29,7 @@ from ..encoder.torch_versions import NEWEST, Version
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
 from . import inside_batch_norm, inside_others
-from .efficient import efficient_workspace
+from .efficient import accumulator_bytes, efficient_workspace
 from .kernels import FLASH_COLUMNS
 from .launch import parts_of
 from .ops import InputLayout, Op
@@ -49,6 +49,7 @@ from .tensor import (
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 LT_WORKSPACE_BYTES = 1 << 20
+SEEDS_ON_DEVICE_SINCE = (2, 13)
 LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 7), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
@@ -136,6 +137,13 @@ def _after(op: Op, *taken: int) -> Steps:
 def is_product(op: Op) -> bool:
     """Whether cuBLAS runs it."""
     return op.kind in PRODUCTS
+
+
+def on_host(op: Op, cuda: Cuda) -> tuple[Storage, ...]:
+    """The results of an operation that are in the memory of the host: seed and offset of memory-efficient attention, once."""
+    is_efficient = op.kind == "sdpa" and op.choice is not None and op.choice.kernel == "efficient"
+    is_forward = is_efficient and not op.name.endswith("backward")
+    return op.allocates[2:] if is_forward and cuda.takes_inside and cuda.torch < SEEDS_ON_DEVICE_SINCE else ()
 
 
 def has_bias(op: Op) -> bool:
@@ -304,27 +312,40 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
     parts = tuple(parts_of(op.entering[0])) if kernel == "efficient" else ()
     if op.name.endswith("backward"):
         return _sdpa_backward(op, cuda, parts)
+    accumulators = _accumulator_bytes(op) if parts else 0
     if len(parts) > 1:
-        return _in_parts(op, parts)
-    if kernel != "flash":
-        return op.allocates[2:]  # seed and offset before the output
+        return _in_parts(op, parts, accumulators)
+    if kernel != "flash":  # seed and offset before the output
+        seeds = () if on_host(op, cuda) else op.allocates[2:]
+        return (*seeds, None, None, accumulators) if accumulators else seeds
     B, h, N, d = op.entering
     splits = flash_splits(B * h, N, op.scores // (B * h * N), d, cuda.multiprocessors)
     rows = splits * B * h * N * STATISTIC_BYTES
     return (None, None, rows, rows * _flash_dim(d)) if splits > 1 else ()  # before the random state
 
 
-def _in_parts(op: Op, parts: Sequence[int]) -> Steps:
+def _accumulator_bytes(op: Op) -> int:
+    """What the memory-efficient kernel's forward accumulates the output in."""
+    return accumulator_bytes(op.leaving, op.entering[-1], _item_bytes(op))
+
+
+def _in_parts(op: Op, parts: Sequence[int], accumulators: int) -> Steps:
     """A batch in parts: the results of the first part stay until the end, those of the others are copied and freed.
+
+    The accumulators of a part are freed with it.
 
     Source: attention.cu, _scaled_dot_product_efficient_attention_cuda; observed on the dry device.
     """
     sizes = [storage.nbytes // op.entering[0] for storage in op.allocates[:2] if storage.nbytes]
-    taken: list[int | None] = [parts[0] * size for size in sizes]
-    taken += [None] * len(op.allocates)
-    for number, part in enumerate(parts[1:], 1):
+    taken, made = list[int | None](), 0
+    for number, part in enumerate(parts):
         taken += [part * size for size in sizes]
-        taken += [-(number * len(sizes) + place) for place in range(1, len(sizes) + 1)]
+        frees = [-(made + place) for place in range(1, len(sizes) + 1)]
+        made += len(sizes)
+        if accumulators:
+            made += 1
+            taken += [part * accumulators // op.entering[0], -made]
+        taken += frees if number else [None] * len(op.allocates)
     return tuple(taken)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from ..records import dataclass
-from .inside import LT_KEPT_SINCE, Cuda, has_bias, is_product, steps
+from .inside import LT_KEPT_SINCE, Cuda, has_bias, is_product, on_host, steps
 from .ops import Op, Recording
 from .storage import Storage
 
@@ -67,7 +67,7 @@ Key = Storage | int
 """What a block is for: a storage, or the number of an internal allocation."""
 
 Request = tuple[int, Key, int]
-"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST`, `PRODUCT` and `BIASED`."""
+"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST`, `PRODUCT`, `BIASED` and `NOT_HERE`."""
 
 FREE = -1
 """The block is freed."""
@@ -80,6 +80,8 @@ PRODUCT = -3
 BIASED = -5
 """cuBLASLt runs, and likewise."""
 OF_LIBRARIES = frozenset({PRODUCT, BIASED})
+NOT_HERE = 0
+"""The result is not in the memory of the device."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Program:
     @property
     def op_of_event(self) -> tuple[Op, ...]:
         """The operation of each event of the allocator that the requests make, workspaces of cuBLAS left out."""
-        return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] not in OF_LIBRARIES)
+        return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] not in {NOT_HERE, *OF_LIBRARIES})
 
     def cut_before(self, op: Op) -> tuple[Program, Program]:
         """The requests of all operations before one, and those from it on."""
@@ -148,7 +150,9 @@ def _while_it_runs(
 ) -> Iterator[Request]:
     """Its results, its internal allocations, and the frees of these."""
     what = steps(op, cuda)
-    results = iter([storage for storage in op.allocates if storage not in what])
+    elsewhere = on_host(op, cuda)
+    yield from ((NOT_HERE, storage, 0) for storage in elsewhere)
+    results = iter([storage for storage in op.allocates if storage not in {*what, *elsewhere}])
     taken, count = dict[int, None](), 0
     for step in what:
         if isinstance(step, Storage):

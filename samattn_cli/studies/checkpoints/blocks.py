@@ -215,7 +215,7 @@ class _Reader:
         assert self.cuda is not None  # noqa: S101 - asked for only with a device; for the type checker
         live, own = 0, {}
         for nbytes, key, _ in program_of(recording, self.cuda, kept, holds=holds).requests:  # type: ignore[arg-type]
-            if nbytes > 0:
+            if nbytes >= 0:
                 own[key] = rounded(nbytes)
                 live += own[key]
                 yield live
