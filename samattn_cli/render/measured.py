@@ -113,6 +113,11 @@ def _off(error: float | None) -> str:
     return "" if error is None else format_change(-error)
 
 
+OF_CUDNN = (
+    "Layers with a convolution are not judged: cuDNN may take a workspace for it, which is not predicted."
+)
+
+
 def render_judgement(judgement: Judgement, options: Options) -> str:
     """The cases, then the layers of each, then the worst and the median error."""
     headers = ("", "case", "device", "predicted", "measured", "error", "worst layer", "")
@@ -169,6 +174,8 @@ def _summary(judgement: Judgement) -> Iterator[Text]:
         note += f" {DRY_RUN}"
     if "cpu" in kinds:
         note = "The prediction is for CUDA's kernels and allocator: on the CPU it is shown, but not judged."
+    if any(peak.by_cudnn for case in judgement.cases for peak in case.layers):
+        note += f" {OF_CUDNN}"
     yield Text(note, "dim")
     if not judgement.is_close:
         yield Text(f"An error is larger than {format_percent(MOST_ERROR)}.", "red")

@@ -19,13 +19,17 @@ MOST_ERROR = 0.01
 
 @dataclass(frozen=True)
 class JudgedPeak:
-    """A predicted peak and the measured one."""
+    """A predicted peak and the measured one.
+
+    `by_cudnn`: whether cuDNN runs a convolution in it, for which it may take a workspace that is not predicted.
+    """
 
     name: str
     phase: str
     predicted_bytes: int
     measured_bytes: int
     error: float
+    by_cudnn: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ class Judgement:
 
     @property
     def is_close(self) -> bool:
-        """Whether every error on CUDA, measured or in a dry run, is at most `MOST_ERROR`."""
+        """Whether every error on CUDA, measured or in a dry run, is at most `MOST_ERROR`; but for layers that cuDNN runs."""
         peaks = (
             peak
             for case in self.cases
             if case.kind != "cpu" and case.whole
             for peak in (case.whole, *case.layers)
+            if not peak.by_cudnn
         )
         return all(abs(peak.error) <= MOST_ERROR for peak in peaks)

@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import median
 
 from ..encoder.hash import config_hash
-from ..encoder.model import EncoderConfig
+from ..encoder.model import EncoderConfig, Section
 from ..errors import UsageError
+from ..records import replace
 from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import Fingerprint, MeasuredCase, Recording
 from .on_device import as_measured, cuda_of_recording, replayed
@@ -47,7 +48,7 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
     return Judgement(
         cases=cases,
         whole_errors=_errors(case.whole for case in cases if case.whole),
-        layer_errors=_errors(peak for case in cases for peak in case.layers),
+        layer_errors=_errors(peak for case in cases for peak in case.layers if not peak.by_cudnn),
     )
 
 
@@ -64,7 +65,10 @@ def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
         measured = case.measured
         whole = _peak(WHOLE, max(predicted.values()), measured.peak_allocated_bytes - workspace)
         layers = [
-            _peak(section, predicted[section], layer.peak_bytes - workspace)
+            replace(
+                _peak(section, predicted[section], layer.peak_bytes - workspace),
+                by_cudnn=fingerprint.kind == "cuda" and _has_convolution(passes, section),
+            )
             for layer in measured.layers
             if (section := (layer.name, layer.phase)) in predicted
         ]
@@ -77,6 +81,10 @@ def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
         whole=whole,
         layers=tuple(layers),
     )
+
+
+def _has_convolution(passes: Passes, section: Section) -> bool:
+    return any(op.kind == "conv2d" for op in passes.sections.get(section, ()))
 
 
 def _peak(section: tuple[str, str], predicted: int, measured: int) -> JudgedPeak:

@@ -25,7 +25,9 @@ def measured(config: EncoderConfig, predicted: Callable[[], int]) -> tuple[Measu
     alike = _cases().get(shape)
     cases = alike.get(config_hash(config), ()) if alike else ()
     return tuple(
-        case if case.peak_bytes is None else replace(case, error=predicted() / case.peak_bytes - 1)
+        case
+        if case.peak_bytes is None or case.kind != "cpu"
+        else replace(case, error=predicted() / case.peak_bytes - 1)
         for case in cases
     )
 
@@ -44,7 +46,7 @@ def _cases() -> dict[tuple[Any, ...], dict[str, list[Measured]]]:
 
 
 def _of(recording: Any) -> Iterator[tuple[Any, Measured]]:
-    """Each finished case and its figures; its peak without the cuBLAS workspace."""
+    """Each finished case and its figures: on a GPU with the error of the prediction that it was recorded with (a test says that it is still that one)."""
     made_by = recording["fingerprint"]
     if made_by.get("compiled"):
         return
@@ -59,7 +61,8 @@ def _of(recording: Any) -> Iterator[tuple[Any, Measured]]:
                 Measured(
                     **on,
                     status="measured",
-                    peak_bytes=figures["peak_allocated_bytes"] - figures["workspace_bytes"],
+                    peak_bytes=figures["peak_allocated_bytes"],
+                    error=case.get("error"),
                     latency_ms=latency and latency["median_ms"],
                     low_ms=latency and latency["low_ms"],
                     high_ms=latency and latency["high_ms"],

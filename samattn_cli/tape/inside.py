@@ -49,7 +49,7 @@ from .tensor import (
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 LT_WORKSPACE_BYTES = 1 << 20
-SEEDS_ON_DEVICE_SINCE = (2, 13)
+SEEDS_ON_DEVICE_SINCE = (2, 14)
 LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 7), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
@@ -141,9 +141,10 @@ def is_product(op: Op) -> bool:
 
 def on_host(op: Op, cuda: Cuda) -> tuple[Storage, ...]:
     """The results of an operation that are in the memory of the host: seed and offset of memory-efficient attention, once."""
-    is_efficient = op.kind == "sdpa" and op.choice is not None and op.choice.kernel == "efficient"
-    is_forward = is_efficient and not op.name.endswith("backward")
-    return op.allocates[2:] if is_forward and cuda.takes_inside and cuda.torch < SEEDS_ON_DEVICE_SINCE else ()
+    if op.kind != "sdpa" or cuda.torch >= SEEDS_ON_DEVICE_SINCE or not cuda.takes_inside:
+        return ()
+    is_efficient = op.choice is not None and op.choice.kernel == "efficient"
+    return op.allocates[2:] if is_efficient and not op.name.endswith("backward") else ()
 
 
 def has_bias(op: Op) -> bool:
@@ -326,7 +327,8 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
 
 def _accumulator_bytes(op: Op) -> int:
     """What the memory-efficient kernel's forward accumulates the output in."""
-    return accumulator_bytes(op.leaving, op.entering[-1], _item_bytes(op))
+    nbytes: int = accumulator_bytes(op.leaving, op.entering[-1], _item_bytes(op))
+    return nbytes
 
 
 def _in_parts(op: Op, parts: Sequence[int], accumulators: int) -> Steps:

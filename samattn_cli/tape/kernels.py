@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from ..units import INT64_BYTES
-from .efficient import HALF_BYTES, accumulator_bytes, efficient_workspace
+from .efficient import HALF_BYTES, efficient_workspace
 from .graph import Backward
 from .launch import MOST_BLOCKS
 from .ops import ELEMENTWISE_FLOPS
@@ -69,7 +69,7 @@ def _fused(
         elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * scores,
         scores=scores,
         frees=tuple(tensor.storage for tensor in extra),
-        workspace_bytes=_taken_forward(q, out, extra[0]) if choice.kernel == "efficient" else 0,
+        workspace_bytes=_parts_bytes(out, extra[0]) if choice.kernel == "efficient" else 0,
         choice=choice,
     )
     if whole is not None and low is not None:
@@ -195,13 +195,6 @@ def _efficient_workspace(q: Tensor, k: Tensor, v: Tensor) -> Dim:
     gradients = sum(math.prod(x.shape[1:]) for x in (q, k, v)) * q.item_bytes
     part = efficient_workspace((MOST_BLOCKS, *rest), k.shape[2], v.shape[-1], q.item_bytes)
     return part.nbytes + MOST_BLOCKS * gradients
-
-
-def _taken_forward(q: Tensor, out: Tensor, sums: Tensor) -> Dim:
-    """What memory-efficient attention takes in its forward: other results of a batch in parts, and accumulators of one part."""
-    B, *rest = out.shape
-    part = (B if B <= MOST_BLOCKS else MOST_BLOCKS, *rest)
-    return _parts_bytes(out, sums) + accumulator_bytes(part, q.shape[-1], out.item_bytes)
 
 
 def _parts_bytes(*results: Tensor) -> Dim:

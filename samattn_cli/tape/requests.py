@@ -94,7 +94,11 @@ class Program:
     @property
     def op_of_event(self) -> tuple[Op, ...]:
         """The operation of each event of the allocator that the requests make, workspaces of cuBLAS left out."""
-        return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] not in {NOT_HERE, *OF_LIBRARIES})
+        return tuple(
+            op
+            for op, request in zip(self.ops, self.requests, strict=True)
+            if request[0] not in {NOT_HERE, *OF_LIBRARIES}
+        )
 
     def cut_before(self, op: Op) -> tuple[Program, Program]:
         """The requests of all operations before one, and those from it on."""
@@ -152,7 +156,7 @@ def _while_it_runs(
     what = steps(op, cuda)
     elsewhere = on_host(op, cuda)
     yield from ((NOT_HERE, storage, 0) for storage in elsewhere)
-    results = iter([storage for storage in op.allocates if storage not in {*what, *elsewhere}])
+    results = iter([each for each in op.allocates if each not in what and each not in elsewhere])
     taken, count = dict[int, None](), 0
     for step in what:
         if isinstance(step, Storage):
@@ -170,12 +174,16 @@ def _while_it_runs(
             count += 1
     for storage in results:
         yield from _result(storage, kept, resident)
+    yield from _of_libraries(op, cuda)
+    for number in reversed(taken):
+        yield FREE, number, 0
+
+
+def _of_libraries(op: Op, cuda: Cuda) -> Iterator[Request]:
     if is_product(op):
         yield PRODUCT, 0, 0
         if cuda.lt_workspace_bytes and cuda.torch >= LT_KEPT_SINCE and has_bias(op):
             yield BIASED, 0, 0
-    for number in reversed(taken):
-        yield FREE, number, 0
 
 
 def _result(storage: Storage, kept: frozenset[Storage], resident: frozenset[Storage]) -> Iterator[Request]:

@@ -183,8 +183,9 @@ def test_a_recording_is_found_by_what_a_config_says_not_by_its_name_or_what_it_l
 
 def test_what_was_measured_is_shown_next_to_what_was_predicted():
     analysis = report("image_size=512", preset="sam_vit_b")
-    (measured,) = analysis.measured
+    measured, on_gpu = analysis.measured
     assert (measured.kind, measured.status) == ("cpu", "measured")
+    assert (on_gpu.kind, on_gpu.device) == ("cuda", "NVIDIA H200")
     assert abs(measured.error) < 0.001
     assert report("image_size=528", preset="sam_vit_b").measured == ()
     text = samattn("analyze", "sam_vit_b", "--no-verify", "--image-size", "512", columns=160).stdout

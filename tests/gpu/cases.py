@@ -29,7 +29,11 @@ MORE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     *(
         ("sam_vit_b", ("run.mode=training", "run.parallel=fsdp2", f"run.gpus={gpus}", "image_size=512", more))
-        for gpus, more in ((8, "run.dtype=float32"), (64, "run.dtype=float32"), (8, "run.reshard_after_forward=false"))
+        for gpus, more in (
+            (8, "run.dtype=float32"),
+            (64, "run.dtype=float32"),
+            (8, "run.reshard_after_forward=false"),
+        )
     ),
 )
 
@@ -68,9 +72,25 @@ TIMED: tuple[tuple[str, dict[str, str]], ...] = (
     ("sam_vit_l", {"run.attention": "eager,sdpa", "run.dtype": "float32,bfloat16,float16"}),
     ("sam_vit_h", {"image_size": "2048", "run.attention": "eager,sdpa", "run.dtype": "bfloat16"}),
     ("sam_vit_h", {"run.attention": "eager,sdpa", "run.tf32": "true"}),
-    ("sam_vit_b", {"run.mode": "training", "run.attention": "eager,sdpa", "run.dtype": "float32,bfloat16", "run.batch_size": "1,4"}),
+    (
+        "sam_vit_b",
+        {
+            "run.mode": "training",
+            "run.attention": "eager,sdpa",
+            "run.dtype": "float32,bfloat16",
+            "run.batch_size": "1,4",
+        },
+    ),
     ("sam_vit_h", {"run.mode": "training", "run.attention": "sdpa", "run.dtype": "bfloat16"}),
-    ("vit_b", {"run.mode": "inference,training", "run.attention": "sdpa", "run.dtype": "float32,bfloat16", "run.batch_size": "64"}),
+    (
+        "vit_b",
+        {
+            "run.mode": "inference,training",
+            "run.attention": "sdpa",
+            "run.dtype": "float32,bfloat16",
+            "run.batch_size": "64",
+        },
+    ),
     ("swin_t", {"run.mode": "inference,training", "run.dtype": "float32,bfloat16", "run.batch_size": "32"}),
     ("swin_l_384", {"run.dtype": "bfloat16", "run.batch_size": "16"}),
     ("sam2_hiera_l", {"run.attention": "sdpa", "run.dtype": "float32,bfloat16"}),

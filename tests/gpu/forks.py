@@ -26,7 +26,9 @@ class _Running:
     text: bytes = b""
 
 
-def forked(jobs: Iterable[tuple[str, Job]], at_once: int, seconds: float = SECONDS) -> Iterator[dict[str, Any]]:
+def forked(
+    jobs: Iterable[tuple[str, Job]], at_once: int, seconds: float = SECONDS
+) -> Iterator[dict[str, Any]]:
     """What each job answers, in the order in which they end, with its key and its seconds; or why it does not answer."""
     waiting, running = list(reversed(list(jobs))), dict[int, _Running]()
     while waiting or running:

@@ -19,12 +19,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers  # noqa: F401 - now, and not in each fork
+
+import samattn_cli.stack.measure  # noqa: F401
 from samattn_cli import load_config, load_device
+from samattn_cli.device.dry.environment import environment
+from samattn_cli.encoder.applicable_keys import mapping_of
 from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.stack.child import answer
+from samattn_cli.stack.tracing import dry
 from samattn_cli.studies.child import ALLOCATOR_VARIABLES
-from tests.gpu import cases
+from tests.gpu import cases, inside, machine
 from tests.gpu.forks import Job, forked
+from tests.public.traced_dry import ran
+from tests.public.traced_models import models
+from tests.tape.dry.on_a_gpu import choices
 
 Jobs = Iterator[tuple[str, Job]]
 REPEATS = 10
@@ -43,7 +53,6 @@ def measured(config: EncoderConfig, *, timed: bool) -> Job:
 
 def key_of(config: EncoderConfig) -> str:
     """The config as it is given to `samattn measure`."""
-    from samattn_cli.encoder.applicable_keys import mapping_of
 
     return json.dumps(mapping_of(config))
 
@@ -66,46 +75,39 @@ def timed_jobs() -> Jobs:
 
 
 def rate_jobs() -> Jobs:
-    from tests.gpu import facts
 
-    yield "machine", facts.machine_job
-    yield "context", facts.context_job
-    yield "rates", facts.rates_job
+    yield "machine", machine.machine_job
+    yield "context", machine.context_job
+    yield "rates", machine.rates_job
 
 
 def inside_jobs() -> Jobs:
-    from tests.gpu import facts
 
-    yield "linear", facts.linear_job
-    yield from facts.convolution_jobs()
-    yield from facts.attention_jobs()
+    yield "linear", inside.linear_job
+    yield from inside.convolution_jobs()
+    yield from inside.attention_jobs()
 
 
 def model_jobs() -> Jobs:
-    from tests.public.traced_dry import ran
-    from tests.public.traced_models import models
 
     for model in models([]):
         for dtype in ("float32", "bfloat16"):
             for mode in ("inference", "training"):
                 yield f"{model.name} | {mode} | {dtype}", lambda m=model, o=mode, d=dtype: ran(m, o, d)
-    for model in models(["ViT-B", "SAM ViT-B", "timm vit_base_patch16_224", "timm samvit_base_patch16", "timm sam2"]):
+    for model in models(
+        ["ViT-B", "SAM ViT-B", "timm vit_base_patch16_224", "timm samvit_base_patch16", "timm sam2"]
+    ):
         for mode in ("inference", "training"):
             yield f"{model.name} | {mode} | bfloat16 | cudnn", lambda m=model, o=mode: _with_cudnn(m, o)
 
 
 def _with_cudnn(model: Any, mode: str) -> Any:
-    import torch
-
-    from samattn_cli.stack.tracing import dry
-    from tests.public.traced_dry import ran
 
     dry.start = lambda: torch.ones(1, device="cuda").add_(1)  # torch's own choice of kernels
     return ran(model, mode, "bfloat16")
 
 
 def sdpa_jobs() -> Jobs:
-    from tests.tape.dry.on_a_gpu import choices
 
     yield "choices", lambda: choices({})
 
@@ -119,7 +121,10 @@ def edge_jobs() -> Jobs:
 def compile_jobs() -> Jobs:
     for mode in ("default", "reduce-overhead"):
         config = load_config("sam_vit_b", ["run.dtype=bfloat16", "run.batch_size=8"])
-        yield f"{mode} {key_of(config)}", lambda m=mode, c=config: answer(cases.request(c, REPEATS, timed=True) | {"compiled": m})
+        yield (
+            f"{mode} {key_of(config)}",
+            lambda m=mode, c=config: answer(cases.request(c, REPEATS, timed=True) | {"compiled": m}),
+        )
 
 
 PHASES: dict[str, tuple[Callable[[], Jobs], bool]] = {
@@ -138,7 +143,6 @@ PHASES: dict[str, tuple[Callable[[], Jobs], bool]] = {
 
 def again_dry(device: str) -> None:
     """Run this command over the dry device."""
-    from samattn_cli.device.dry.environment import environment
 
     words = [word for word in sys.argv[1:] if word not in {"--dry", device}]
     done = subprocess.run(
@@ -160,10 +164,6 @@ def main() -> None:
     if asked.dry:
         again_dry(asked.dry)
     begun = time.monotonic()
-    import torch  # noqa: F401 - now, and not in each fork
-    import transformers  # noqa: F401
-
-    import samattn_cli.stack.measure  # noqa: F401
 
     for phase in asked.phases:
         make, alone = PHASES[phase]
@@ -172,12 +172,18 @@ def main() -> None:
         with gzip.open(asked.folder / f"{phase}.jsonl.gz", "wt", encoding="utf-8") as file:
             for told in forked(jobs, 1 if alone else asked.at_once):
                 count += 1
-                failed += "error" in told or (isinstance(told["answer"], dict) and told["answer"].get("status", "measured") != "measured")
+                failed += "error" in told or (
+                    isinstance(told["answer"], dict)
+                    and told["answer"].get("status", "measured") != "measured"
+                )
                 if "error" in told:
                     print(f"{phase} {told['key'][:150]}: {told['error']}", flush=True)
                 file.write(json.dumps(told) + "\n")
                 file.flush()
-        print(f"{phase}: {count} of {len(jobs)} jobs, {failed} without a figure, at {time.monotonic() - begun:.0f} s", flush=True)
+        print(
+            f"{phase}: {count} of {len(jobs)} jobs, {failed} without a figure, at {time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -86,11 +86,11 @@ def config_of(run: dict[str, Any]) -> EncoderConfig:
 
 def name_of(run: dict[str, Any]) -> str:
     keys = ("mode", "attention", "batch_size", "checkpointing")
-    about = (run["preset"], run["implementation"], run["device"])
+    about = (run["preset"], run["implementation"], run.get("device", "h200"))
     unusual = [
         f"{key}={run['run'][key]}" for key, usual in USUAL.items() if run["run"].get(key, usual) != usual
     ]
-    return " ".join(map(str, (*about, *(run["run"][key] for key in keys), *unusual)))
+    return " ".join(map(str, (*about, *(run["run"].get(key, False) for key in keys), *unusual)))
 
 
 def difference(run: dict[str, Any]) -> tuple[int, int, int]:
