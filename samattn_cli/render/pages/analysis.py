@@ -184,7 +184,7 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
     if report.other_sizes is not None and options.full:
         yield Lines("Other image sizes", tuple(in_words(report.other_sizes)))
     if report.measured:
-        yield Lines("Measured", tuple(map(measured_line, report.measured)))
+        yield Lines("Measured", tuple(measured_line(each, full=options.full) for each in report.measured))
     if report.published and options.full:
         yield Lines("Published", tuple(map(published_line, report.published)))
 

@@ -100,16 +100,16 @@ def _follows(one: str, other: str) -> bool:
     return container == also and index.isdecimal() and following == str(int(index) + 1)
 
 
-def measured_line(measured: Measured) -> str:
-    """A measurement next to what was predicted."""
-    on = f"on {measured.device} with torch {measured.torch}"
+def measured_line(measured: Measured, *, full: bool) -> str:
+    """A measurement next to what was predicted; in full with the range of the times."""
+    on = f"on {measured.device}, torch {measured.torch if full else measured.torch.partition('+')[0]}"
     if measured.peak_bytes is None:
         return f"{on}: {measured.status}"
     note = "" if measured.kind == "cuda" else "; its kernels are not CUDA's"
     times = [format_ms(time or 0.0) for time in (measured.latency_ms, measured.low_ms, measured.high_ms)]
     return (
         f"{on}: peak {format_bytes(measured.peak_bytes)} (predicted {format_change(-(measured.error or 0.0))}), "
-        f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
+        f"{times[0]}{f' a pass ({times[1]} to {times[2]})' * full}{note}"
     )
 
 

@@ -96,7 +96,7 @@ def _of_analysis(report: Analysis) -> Iterator[tuple[str, ...]]:
             "a roofline: each operation takes the longer of its compute and its memory time",
         )
     for measured in report.measured:
-        yield "peak and time", "measured", measured.status, measured_line(measured)
+        yield "peak and time", "measured", measured.status, measured_line(measured, full=True)
 
 
 def _of_others(report: Any) -> Iterator[tuple[str, ...]]:
