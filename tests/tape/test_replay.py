@@ -283,3 +283,22 @@ def test_the_sort_of_indices_takes_what_cub_took(
 ) -> None:
     """As `index_put_` of torch 2.14.1 asked on the dry device, for a table with `largest` as its last index."""
     assert sort_bytes(pairs, largest, Cuda(capability)) == nbytes
+
+
+def test_before_torch_2_12_cublaslt_has_a_workspace_of_its_own():
+    cuda = cuda_of(load_device("h200"))
+    assert cuda is not None
+    peaks = {
+        version: usage(load_config("vit_b", [f"run.torch={version}"]), cuda).allocated
+        for version in ("2.11", "2.12", "2.14")
+    }
+    assert peaks["2.11"] - (1 << 20) == peaks["2.12"] == peaks["2.14"]
+
+
+def test_memory_efficient_attention_accumulates_large_heads_in_float32():
+    """Of ViT-B's global layers with the relative positions in the heads: 12 heads of 64 + 128; measured on an H200."""
+    cuda = cuda_of(load_device("h200"))
+    assert cuda is not None
+    config = load_config("sam_vit_b", ["run.dtype=bfloat16", "run.attention=fused", "run.torch=2.11"])
+    used = usage(config, cuda)
+    assert (used.at, used.allocated) == ("blocks.2.attn.sdpa", 315_266_560)
