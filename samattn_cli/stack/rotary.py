@@ -16,7 +16,14 @@ THETA = 10000.0
 
 
 def rotations(
-    size: Pair, scale: tuple[float, float], head_dim: int, device: torch.device, *, rows_first: bool = False
+    size: Pair,
+    scale: tuple[float, float],
+    head_dim: int,
+    device: torch.device,
+    *,
+    rows_first: bool = False,
+    theta: float = THETA,
+    first: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the angles of H x W tokens: (HW, d) each, in float32.
 
@@ -28,19 +35,21 @@ def rotations(
         head_dim: d, channels of a head.
         device: device of the result.
         rows_first: the first half of the pairs by the row, as in EVA-02.
+        theta: the base of the frequencies.
+        first: the place of the first token along each axis.
     """
     (H, W), quarter = size, head_dim // 4
-    frequencies = torch.logspace(0, 4 / head_dim - 1, quarter, THETA, dtype=torch.float32, device=device)
-    rows = _angles(H, scale[0], frequencies)[:, None].expand(H, W, quarter)
-    columns = _angles(W, scale[1], frequencies).expand(H, W, quarter)
+    frequencies = torch.logspace(0, 4 / head_dim - 1, quarter, theta, dtype=torch.float32, device=device)
+    rows = _angles(H, scale[0], frequencies, first)[:, None].expand(H, W, quarter)
+    columns = _angles(W, scale[1], frequencies, first).expand(H, W, quarter)
     angles = torch.cat([rows, columns] if rows_first else [columns, rows], dim=-1)  # (H, W, d / 2)
     angles = angles.view(H * W, -1, 1).expand(-1, -1, 2).reshape(H * W, head_dim)
     return angles.cos(), angles.sin()
 
 
-def _angles(length: int, scale: float, frequencies: Tensor) -> Tensor:
+def _angles(length: int, scale: float, frequencies: Tensor, first: int) -> Tensor:
     """The angles of each place along an axis: (length, d / 4)."""
-    places = torch.arange(length, dtype=torch.float32, device=frequencies.device)
+    places = torch.arange(first, first + length, dtype=torch.float32, device=frequencies.device)
     return places[:, None] * (frequencies * scale)
 
 

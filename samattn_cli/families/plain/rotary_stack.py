@@ -50,21 +50,30 @@ def angles_of(size: Pair, head_dim: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Pre-norm block: attention with rotary positions over all tokens, then an MLP, each scaled, with its shortcut."""
+    """Pre-norm block: attention with rotary positions over all tokens, then an MLP, each scaled, with its shortcut.
 
-    def __init__(self, layer: LayerConfig, kernel: str) -> None:
+    Args:
+        layer: its config.
+        kernel: "eager", "sdpa" or "fused", which is sdpa since there are no relative positions.
+        attn: the attention; by default DINOv3's.
+        eps: of the norms.
+    """
+
+    def __init__(
+        self, layer: LayerConfig, kernel: str, *, attn: nn.Module | None = None, eps: float = EPS
+    ) -> None:
         super().__init__()
         stage = layer.stage
-        self.norm1 = nn.LayerNorm(stage.embed_dim, eps=EPS)
-        self.attn = Attention(layer, kernel)
+        self.norm1 = nn.LayerNorm(stage.embed_dim, eps=eps)
+        self.attn = attn or Attention(layer, kernel)
         self.ls1 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
-        self.norm2 = nn.LayerNorm(stage.embed_dim, eps=EPS)
+        self.norm2 = nn.LayerNorm(stage.embed_dim, eps=eps)
         self.mlp = MLPS[stage.mlp](stage.embed_dim, stage.mlp_dim)
         self.ls2 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """(B, N, C) with positions (HW, d) -> (B, N, C)."""
-        x = x + self.ls1(self.attn(self.norm1(x), cos, sin))
+    def forward(self, x: Tensor, *positions: Tensor) -> Tensor:
+        """(B, N, C) with the cosines and sines (HW, d) that its attention takes -> (B, N, C)."""
+        x = x + self.ls1(self.attn(self.norm1(x), *positions))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
@@ -86,7 +95,7 @@ class Attention(nn.Module):
         B, N, C = x.shape
         qkv = self._projected(x)  # (B, N, 3C) -> (3, B, h, N, d)
         q, k, v = qkv.reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        q, k = rotated(q, cos, sin), rotated(k, cos, sin)
+        q, k = self.rotated(q, cos, sin), self.rotated(k, cos, sin)
         if self.kernel == "eager":
             q = q * self.scale
             attn = q @ k.transpose(-2, -1)  # (B, h, N, N)
@@ -96,6 +105,10 @@ class Attention(nn.Module):
             x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         x = x.transpose(1, 2).reshape(B, N, C)
         return self.proj(x)
+
+    def rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries or keys (B, h, N, d), those of patches rotated."""
+        return rotated(x, cos, sin)
 
     def _projected(self, x: Tensor) -> Tensor:
         if self.q_bias is None or self.v_bias is None:

@@ -5,6 +5,7 @@ Shapes: B batch, H x W grid, R tokens in front, N = R + HW, C width, h heads, d 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ...encoder.model import StageConfig
@@ -15,6 +16,11 @@ from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from . import blocks_tape as plain
 from .tokens_tape import front_tokens
+
+Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
+"""(B, N, C) -> packed queries, keys and values (B, N, 3C)."""
+Rotation = Callable[[Tape, str, Tensor, Tensor, Tensor], Tensor]
+"""Queries or keys (B, h, N, d), cosines and sines (HW, d) -> those of patches rotated."""
 
 
 def rotary(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
@@ -40,14 +46,22 @@ def block(tape: Tape, x: Tensor, cos: Tensor, sin: Tensor, layer: LayerConfig, k
 
 
 def attention(
-    tape: Tape, x: Tensor, stage: StageConfig, kernel: str, *, positions: tuple[Tensor, Tensor]
+    tape: Tape,
+    x: Tensor,
+    stage: StageConfig,
+    kernel: str,
+    *,
+    positions: tuple[Tensor, Tensor],
+    project: Projection | None = None,
+    rotate: Rotation | None = None,
 ) -> tuple[Tensor, ...]:
     """Multi-head self-attention with rotary positions: (B, N, C) -> (B, N, C)."""
     (B, N, C), h = x.shape, stage.num_heads
-    qkv = projected(tape, x, stage)
+    qkv = (project or projected)(tape, x, stage)
     # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
     q, k, v = qkv.view(B, N, 3, h, C // h).permute(2, 0, 3, 1, 4).unbind()
-    q, k = (rotated(tape, f"rotate_{name}", each, *positions) for name, each in (("q", q), ("k", k)))
+    turned = rotate or rotated
+    q, k = (turned(tape, f"rotate_{name}", each, *positions) for name, each in (("q", q), ("k", k)))
     is_eager = kernel == "eager"
     attended = (
         plain.eager(tape, q, k, v, frees=(q,)) if is_eager else (attention_kernel(tape, "sdpa", q, k, v),)

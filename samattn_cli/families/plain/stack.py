@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS
+from .axial_stack import BLOCKS as AXIAL
+from .axial_stack import POS_EMBEDS as PREFIX
 from .layer_scale_stack import LayerScale
 from .mlps_stack import MLPS, MakesMlp, quick_gelu
 from .rotary_stack import Block as RotaryBlock
@@ -161,7 +163,12 @@ class MaePrediction(nn.Module):
         return x[:, 1:]
 
 
-BLOCKS = {"dinov3": RotaryBlock, "plain": Block, "clip": partial(Block, mlp=quick_gelu, eps=CLIP_NORM_EPS)}
-POS_EMBEDS = {**TOKENS, "rotary": RotaryTokens, "mae": Masking}
+BLOCKS = {
+    **AXIAL,
+    "dinov3": RotaryBlock,
+    "plain": Block,
+    "clip": partial(Block, mlp=quick_gelu, eps=CLIP_NORM_EPS),
+}
+POS_EMBEDS = {**TOKENS, **PREFIX, "rotary": RotaryTokens, "mae": Masking}
 TRANSITIONS = {"mae_decoder": MaeDecoder}
 NECKS = {"mae_pred": MaePrediction}

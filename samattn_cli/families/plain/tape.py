@@ -11,6 +11,8 @@ from ...encoder.plan import PartConfig
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...units import ITEM_BYTES
+from .axial_tape import BLOCKS as AXIAL
+from .axial_tape import POS_EMBEDS as PREFIX
 from .blocks_tape import block
 from .mlps_tape import with_quick_gelu
 from .rotary_tape import BLOCKS as ROTARY
@@ -92,7 +94,7 @@ def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *kept: Tensor) -> Tensor:
     return out.slice(1, 1)
 
 
-BLOCKS = {**ROTARY, "plain": block, "clip": partial(block, mlp=with_quick_gelu)}
-POS_EMBEDS = {**TOKENS, **WITH_ROTARY, "mae": mae}
+BLOCKS = {**ROTARY, **AXIAL, "plain": block, "clip": partial(block, mlp=with_quick_gelu)}
+POS_EMBEDS = {**TOKENS, **PREFIX, **WITH_ROTARY, "mae": mae}
 TRANSITIONS = {"mae_decoder": mae_decoder}
 NECKS = {"mae_pred": mae_pred}

@@ -9,6 +9,7 @@ from ...encoder.layouts import SEQUENCE
 from ...encoder.slots import Part, Problem, Stream, a_patch_of_pretraining, positions_are_kept
 from ...errors import Message
 from ...records import replace
+from .axial import AXIAL
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -29,6 +30,16 @@ def rotary_needs_blocks(config: EncoderConfig, _at: int) -> Iterator[Problem]:
     if all(stage.block != "dinov3" for stage in config.stages):
         message = f"pos_embed {config.pos_embed} is for blocks dinov3: use these, or pos_embed patches"
         yield ("pos_embed",), Message("needs-block", message)
+
+
+def prefix_needs_blocks(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """Some blocks must know where a patch is, and there must be a token in front."""
+    if all(stage.block not in AXIAL for stage in config.stages):
+        message = f"pos_embed {config.pos_embed} has no positions, so it is for blocks {', '.join(AXIAL)}: use these, or pos_embed patches"
+        yield ("pos_embed",), Message("needs-block", message)
+    if not tokens_in_front(config):
+        message = f"pos_embed {config.pos_embed} puts tokens in front: set class_token to true, or reg_tokens to a number"
+        yield ("pos_embed",), Message("needs-tokens", message)
 
 
 def _part(summary: str, *keys: str) -> Part:
@@ -55,6 +66,14 @@ POS_EMBEDS = {
         stream=with_tokens,
         other_sizes=fixed_grid,
         problems=rotary_needs_blocks,
+    ),
+    "prefix": Part(
+        summary="Class token and registers in front of the patches, without positions, for blocks whose attention has rotary ones.",
+        keys=frozenset({"reg_tokens", "class_token"}),
+        makes=SEQUENCE,
+        stream=with_tokens,
+        other_sizes=fixed_grid,
+        problems=prefix_needs_blocks,
     ),
     "class_token": _part(
         "A class token in front, then a learned vector per token, as in ViT; those of patches are for "

@@ -30,7 +30,7 @@ from ...records import replace
 from .tokens import POS_EMBEDS as TOKENS
 
 if TYPE_CHECKING:
-    from ...encoder.model import EncoderConfig
+    from ...encoder.model import EncoderConfig, StageConfig
     from ...encoder.tree import Loc
 
 ENCODER_AND_DECODER = 2
@@ -82,21 +82,48 @@ def rotary_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     if config.pos_embed != ROTARY:
         message = f"block {stage.block} needs pos_embed {ROTARY}, not {config.pos_embed}"
         yield ("stages", at, "block"), Message("needs-pos-embed", message)
-    widths = [
-        stage.at(index).embed_dim // stage.at(index).num_heads
-        for override in stage.overrides
-        for index in override.blocks
-    ]
-    for width in (stage.embed_dim // stage.num_heads, *widths):
-        if width % ROTARY_STEP:
-            message = f"num_heads gives heads of {width} channels: rotary positions need a multiple of {ROTARY_STEP}"
-            yield ("stages", at, "num_heads"), Message("rotary-head-width", message)
-        elif width != first.embed_dim // first.num_heads:
+    yield from head_problems(config, at)
+    for width in head_widths(stage):
+        if not width % ROTARY_STEP and width != first.embed_dim // first.num_heads:
             message = f"num_heads gives a head width of {width}, but the first blocks have another: all share their rotary positions"
             yield ("stages", at, "num_heads"), Message("heads-differ", message)
 
 
+def head_widths(stage: StageConfig) -> Iterator[int]:
+    """The widths of the heads of a stage, and of its overrides."""
+    yield stage.embed_dim // stage.num_heads
+    for override in stage.overrides:
+        yield from (stage.at(index).embed_dim // stage.at(index).num_heads for index in override.blocks)
+
+
+def head_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """Rotary positions turn pairs of channels, by the row and by the column."""
+    for width in head_widths(config.stages[at]):
+        if width % ROTARY_STEP:
+            message = f"num_heads gives heads of {width} channels: rotary positions need a multiple of {ROTARY_STEP}"
+            yield ("stages", at, "num_heads"), Message("rotary-head-width", message)
+
+
+def axial_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """They must know the row and the column of each token, so none may be dropped."""
+    yield from block_problems(config, at)
+    yield from head_problems(config, at)
+    stage = config.stages[at]
+    if config.pos_embed == "mae":
+        message = f"block {stage.block} needs all patches, and pos_embed {config.pos_embed} drops some: use another pos_embed"
+        yield ("stages", at, "block"), Message("needs-pos-embed", message)
+
+
 BLOCKS = {
+    **{
+        word: replace(PLAIN, summary=summary, problems=axial_problems)
+        for word, summary in {
+            "eva": "timm's EVA's: like plain, with queries and keys of patches rotated by row and column, places from 0 to 16 on "
+            "any grid, and biases of queries and values alone.",
+            "rope": "rope-vit's: like plain, with queries and keys of patches rotated by column and row, at a theta of 100.",
+            "pe": "The Perception Encoder's: like rope, at a theta of 10,000, with an epsilon of 1e-5 in its norms.",
+        }.items()
+    },
     "plain": PLAIN,
     "dinov3": replace(
         PLAIN,

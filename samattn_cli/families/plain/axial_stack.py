@@ -1,0 +1,69 @@
+"""Vision transformers with axial rotary positions: those of timm's EVA, of rope-vit and of the Perception Encoder.
+
+Sources: rope-vit (arXiv:2403.13298), EVA-02 (arXiv:2303.11331) and the Perception Encoder (arXiv:2504.13181) as timm 1.0.31 has
+them, models/eva.py and layers/pos_embed_sincos.py. There cosines and sines are one buffer of the model; here each block computes
+them. Shapes: B batch, R tokens in front, N = R + HW, C width, h heads, d = C / h.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ...encoder.plan import LayerConfig
+from ...stack.rotary import rotate, rotations
+from .axial import AXIAL, Angles
+from .rotary_stack import Attention as OfDinov3
+from .rotary_stack import Block
+from .tokens_stack import InFront
+
+
+class Attention(OfDinov3):
+    """Multi-head self-attention whose queries and keys of patches are rotated by their row and column."""
+
+    def __init__(self, layer: LayerConfig, kernel: str, angles: Angles) -> None:
+        super().__init__(layer, kernel)
+        stage, self.grid, self.in_front = layer.stage, layer.grid, layer.extra_tokens
+        if angles.all_biases:
+            self.q_bias = self.v_bias = None
+            self.qkv = nn.Linear(stage.embed_dim, 3 * stage.embed_dim, bias=stage.qkv_bias)
+        self.made = partial(
+            rotations,
+            self.grid,
+            angles.steps(self.grid),
+            stage.embed_dim // stage.num_heads,
+            rows_first=angles.rows_first,
+            theta=angles.theta,
+            first=angles.first(layer),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, N, C) -> (B, N, C)."""
+        cos, sin = self.made(x.device)
+        return super().forward(x, cos, sin)
+
+    def rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries or keys (B, h, N, d), those of patches rotated."""
+        if not self.in_front:
+            return rotate(x, cos, sin)
+        front, patches = x.split((self.in_front, x.shape[2] - self.in_front), dim=2)
+        return torch.cat((front, rotate(patches, cos, sin)), dim=2)
+
+
+def block(layer: LayerConfig, kernel: str, angles: Angles) -> Block:
+    """A block with such attention."""
+    return Block(layer, kernel, attn=Attention(layer, kernel, angles), eps=angles.eps)
+
+
+class Prefix(InFront):
+    """Puts the class token and the registers in front of the patches, without positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, R + HW, C)."""
+        return torch.cat((*self.in_front(x.shape[0]), x.flatten(1, 2)), dim=1)
+
+
+BLOCKS = {word: partial(block, angles=angles) for word, angles in AXIAL.items()}
+POS_EMBEDS = {"prefix": Prefix}
