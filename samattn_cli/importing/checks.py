@@ -87,7 +87,7 @@ def check_differences(
             raise ImportFailedError(
                 "unsupported-model",
                 f"{label}: samattn cannot express this vision transformer, because of: {', '.join(found)}; it supports those with "
-                "learned positions or DINOv3's rotary ones; class token, registers and LayerScale may be there or not",
+                "learned positions or the rotary ones of DINOv3, EVA, rope-vit and PE; class token, registers and LayerScale may be there or not",
             )
 
 

@@ -16,8 +16,8 @@ from ..errors import ImportFailedError, did_you_mean
 
 BLOCKS = ("blocks.", "layers.")
 """How the names of modules in blocks begin."""
-CLASSES = ("blocks.0", "rope")
-"""Modules whose classes show what their weights do not."""
+CLASSES = ("blocks.0", "blocks.0.norm1", "rope")
+"""Modules whose classes, fractions and words show what their weights do not."""
 TORCHVISION = "torchvision"
 
 
@@ -99,8 +99,9 @@ def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
             yield path, type(module).__name__
         if path in CLASSES:
             yield path, type(module).__name__
+        kinds = (int, float, str, tuple) if path in CLASSES else (int, tuple)
         for key, value in vars(module).items():
-            if isinstance(value, (int, tuple)) and not key.startswith("_"):
+            if isinstance(value, kinds) and not key.startswith("_"):
                 yield f"{path}.{key}".lstrip("."), value
     card = getattr(model, "pretrained_cfg", None) or {}
     if size := card.get("input_size"):

@@ -18,8 +18,8 @@ class TestFamilies(Contract):
     records: ClassVar[tuple[Record, ...]] = RECORDS
 
 
-WITHOUT_PRESET = {"dinov3"}
-"""Blocks of no preset, which a record needs: test_plain.py and test_plain_outputs.py show what a record would."""
+WITHOUT_PRESET = {"dinov3", "eva", "rope", "pe"}
+"""Blocks of no preset, which a record needs: test_plain.py, test_plain_outputs.py and test_axial.py show what a record would."""
 
 
 def test_every_word_for_a_block_has_a_record():

@@ -10,7 +10,7 @@ import torch
 
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError
-from samattn_cli.families.plain.differences import differences
+from samattn_cli.families.plain.differences import differences, rotary_block
 from samattn_cli.families.plain.importing import tokens_of
 from samattn_cli.importing.importer import imported
 from samattn_cli.importing.weights import Weights
@@ -259,7 +259,9 @@ def test_positions_of_a_grid_that_is_not_a_square(patches, word):
 
 def test_rotary_positions_have_no_weights():
     """Otherwise vit_pe_spatial_base_patch16_512 of timm has the weights of a CLIP."""
-    assert differences(of_vit(load_config("vit_b")), {"rope.training": True}) == ["rotary positions"]
+    assert differences(of_vit(load_config("vit_b")), {"rope.training": True}) == [
+        "rotary positions of another kind"
+    ]
 
 
 def dinov3() -> dict[str, tuple[int, ...]]:
@@ -272,11 +274,48 @@ def dinov3() -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize(
     ("rope", "wanted"),
-    [("RotaryEmbeddingDinoV3", []), ("RotaryEmbeddingCat", ["no learned positions", "rotary positions"])],
+    [("RotaryEmbeddingDinoV3", []), ("RotaryEmbeddingCat", ["rotary positions of another kind"])],
 )
 def test_rotary_positions_are_those_of_dinov3_or_refused(rope, wanted):
     attributes = {"rope": rope, "rope.training": True, "blocks.0": "EvaBlock"}
     assert differences(dinov3(), attributes) == wanted
+
+
+OF_TIMM = {
+    "vit_base_patch16_rope_reg1_gap_256": (10000.0, "ij", 0.0, (16, 16), 1, 1e-6, "eva"),
+    "vit_base_patch16_rope_224": (100.0, "xy", 0.0, None, 1, 1e-6, "rope"),
+    "vit_pe_core_base_patch16_224": (10000.0, "xy", 1.0, (14, 14), 1, 1e-5, "pe"),
+    "vit_pe_lang_gigantic_patch14_448": (10000.0, "xy", 0.0, (14, 14), 0, 1e-5, "pe"),
+    "places that begin with 1 without a token": (10000.0, "xy", 1.0, (14, 14), 0, 1e-5, ""),
+    "another theta": (50.0, "xy", 0.0, None, 1, 1e-6, ""),
+}
+
+
+@pytest.mark.parametrize("name", OF_TIMM)
+def test_rotary_positions_of_timm_are_those_of_a_word_or_of_another_kind(name):
+    theta, indexing, offset, pretrained, in_front, eps, word = OF_TIMM[name]
+    attributes = {
+        "rope": "RotaryEmbeddingCat",
+        "rope.temperature": theta,
+        "rope.grid_indexing": indexing,
+        "rope.grid_offset": offset,
+        "rope.feat_shape": (14, 14),
+        "num_prefix_tokens": in_front,
+        "blocks.0": "EvaBlock",
+        "blocks.0.norm1.eps": eps,
+        **({"rope.ref_feat_shape": pretrained} if pretrained else {}),
+        **({} if word == "eva" else {"blocks.0.attn.num_kv_heads": 12}),
+    }
+    assert rotary_block(attributes) == word
+    assert differences(of_vit(load_config("vit_b")), attributes) == (
+        [] if word else ["rotary positions of another kind"]
+    )
+
+
+def test_learned_frequencies_are_named():
+    shapes = of_vit(load_config("vit_b")) | {"rope.freqs": (2, 12, 12, 32)}
+    (said,) = differences(shapes, {"rope": "RotaryEmbeddingMixed", "blocks.0": "EvaBlock"})
+    assert "rope.freqs" in said
 
 
 @pytest.mark.parametrize("kind", ["ParallelScalingBlock", "ParallelThingsBlock"])

@@ -37,7 +37,7 @@ REL_POS = {
     "sam_adapter": ("none", "decomposed"),
 }
 MERGING = ("patch_merging", "patch_merging_v2")
-ON_A_GRID = ("vit", "vitdet", "sam_adapter", "sam_lora", "rope_vit", "swin", "swinv2", "hiera")
+ON_A_GRID = ("vit", "vitdet", "sam_adapter", "sam_lora", "rope_vit", "eva02_vit", "swin", "swinv2", "hiera")
 
 
 def run_of(*blocks: str) -> st.SearchStrategy[Keys]:
@@ -198,6 +198,8 @@ def plain(draw: st.DrawFn) -> Keys:
         }
         | in_front,
         {"stages": [turned], "pos_embed": "rotary", "reg_tokens": in_front["reg_tokens"]},
+        {"stages": [turned | {"block": draw(st.sampled_from(["eva", "rope", "pe"]))}]}
+        | draw(st.sampled_from([{"pos_embed": "prefix"}, {"pos_embed": "patches", **in_front}])),
         masked,
         masked | {"stages": [first, decoder], "neck": "mae_pred"},
         {"stages": [before, compressed], "pos_embed": "learned", "neck": "deepseek", "out_chans": 8},

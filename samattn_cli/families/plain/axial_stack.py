@@ -48,7 +48,7 @@ class Attention(OfDinov3):
         """Queries or keys (B, h, N, d), those of patches rotated."""
         if not self.in_front:
             return rotate(x, cos, sin)
-        front, patches = x.split((self.in_front, x.shape[2] - self.in_front), dim=2)
+        front, patches = x[:, :, : self.in_front], x[:, :, self.in_front :]
         return torch.cat((front, rotate(patches, cos, sin)), dim=2)
 
 

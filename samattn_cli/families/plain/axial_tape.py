@@ -45,7 +45,7 @@ def rotated(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, *, in_fr
     """Queries or keys (B, h, N, d), those of patches rotated."""
     if not in_front:
         return rotate(tape, name, x, cos, sin)
-    front, patches = x.split((in_front, cos.shape[0]), 2)
+    front, patches = x.slice(2, 0, in_front), x.slice(2, in_front)
     turned = rotate(tape, name, patches, cos, sin)
     out = tape.cat(f"{name}.cat", (front, turned), dim=2)
     tape.free(turned)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .axial import AXIAL, Angles
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Name to shape of each weight."""
 
@@ -21,6 +23,8 @@ BACKBONE = "patch_embed.backbone."
 """How the names in a hybrid's convolutional network begin."""
 ROTARY = "rope."
 """How the names in timm's module of rotary positions begin, which may have no weights."""
+LEARNED = "rope.freqs"
+"""The frequencies of rope-vit's mixed rotary positions."""
 
 FIRST_BLOCK, BLOCK_OF_A_VIT = "blocks.0", "Block"
 """The first block, and the class that a ViT's has in timm."""
@@ -55,35 +59,60 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
         return [BLOCKS[kind]]
     if not shapes.keys() >= OF_A_VIT or shapes.keys() & OF_OTHERS or has_several_widths(shapes):
         return []
+    turns = bool(rotary_block(attributes)) or (not attributes and is_rotary(shapes))
     return [
         *_of_patches(shapes),
-        *([] if is_rotary(shapes) and has_its_angles(attributes) else _of_positions(shapes, attributes)),
+        *([] if turns else _of_positions(shapes, attributes)),
         *(what for name, what in SHOWN.items() if name in shapes),
-        *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT), is_rotary(shapes)),
+        *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT), may_turn=turns or "rope" in attributes),
     ]
 
 
 def is_rotary(shapes: Shapes) -> bool:
-    """Whether it has the weights of DINOv3: tokens in front, no positions, and scales and biases as timm's EVA names them."""
-    has_scales = {"cls_token", "reg_token", f"{BLOCK}gamma_1", f"{BLOCK}gamma_2"} <= shapes.keys()
-    return has_scales and "pos_embed" not in shapes and not any(name.startswith(ROTARY) for name in shapes)
+    """Whether it has tokens in front, no positions, and scales as timm's EVA names them: DINOv3 and rope-vit have."""
+    has_scales = {f"{BLOCK}gamma_1", f"{BLOCK}gamma_2"} <= shapes.keys()
+    has_tokens = bool({"cls_token", "reg_token"} & shapes.keys())
+    learned = "pos_embed" in shapes or any(name.startswith(ROTARY) for name in shapes)
+    return has_scales and has_tokens and not learned
 
 
-def has_its_angles(attributes: Mapping[str, Any]) -> bool:
-    """Whether the rotary positions of a timm model, if it is one, are those of DINOv3."""
-    return not attributes or attributes.get("rope") == "RotaryEmbeddingDinoV3"
+def rotary_block(attributes: Mapping[str, Any]) -> str:
+    """The word for blocks with the rotary positions of a timm model; "" if it has none, or others."""
+    made = attributes.get("rope")
+    if made == "RotaryEmbeddingDinoV3":
+        return "dinov3"
+    if made != "RotaryEmbeddingCat":
+        return ""
+    return next((word for word, angles in AXIAL.items() if _are_of(angles, attributes)), "")
+
+
+def _are_of(angles: Angles, attributes: Mapping[str, Any]) -> bool:
+    """Whether a timm model's rotary positions, biases and norms are those of a word."""
+    grid, pretrained = attributes.get("rope.feat_shape"), attributes.get("rope.ref_feat_shape")
+    in_front = bool(attributes.get("num_prefix_tokens"))
+    return (
+        attributes.get("rope.temperature") == angles.theta
+        and attributes.get("rope.grid_indexing") == ("ij" if angles.rows_first else "xy")
+        and attributes.get("rope.grid_offset") == int(angles.after_token and in_front)
+        and (pretrained or grid) == (grid if angles.side is None else (angles.side, angles.side))
+        and ("blocks.0.attn.num_kv_heads" in attributes) == angles.all_biases
+        and attributes.get("blocks.0.norm1.eps") == angles.eps
+    )
 
 
 def _of_positions(shapes: Shapes, attributes: Mapping[str, Any]) -> Iterator[str]:
-    if "pos_embed" not in shapes:
+    """Without learned positions of tokens, or with rotary ones that no word has."""
+    if LEARNED in shapes:
+        yield "rotary positions with learned frequencies (rope.freqs)"
+    elif any(name.startswith(ROTARY) for name in (*shapes, *attributes)):
+        yield "rotary positions of another kind"
+    elif "pos_embed" not in shapes:
         yield "no learned positions"
-    if any(name.startswith(ROTARY) for name in (*shapes, *attributes)):
-        yield "rotary positions"
 
 
-def _of_block(kind: str, of_dinov3: bool) -> Iterator[str]:
+def _of_block(kind: str, *, may_turn: bool) -> Iterator[str]:
     """Its class, in a timm model: norms at the end of each branch have the names of those at its begin."""
-    if kind not in ({BLOCK_OF_A_VIT, "EvaBlock"} if of_dinov3 else {BLOCK_OF_A_VIT}):
+    if kind not in ({BLOCK_OF_A_VIT, "EvaBlock"} if may_turn else {BLOCK_OF_A_VIT}):
         yield f"blocks of class {kind}"
 
 

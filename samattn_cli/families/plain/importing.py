@@ -14,7 +14,7 @@ from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
 from . import descriptions, dino
-from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths, is_rotary
+from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths, is_rotary, rotary_block
 
 DEFAULTS = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -161,12 +161,12 @@ def tokens_of(weights: Weights) -> Keys:
     """The tokens in front of the patches, and which tokens have positions."""
     has_class_token, registers = CLASS_TOKEN in weights, _registers(weights)
     keys = {"reg_tokens": registers} if registers else {}
+    own = {} if has_class_token else {"class_token": False}
     if POSITIONS not in weights:
-        return {"pos_embed": "rotary", **keys}
+        return {"pos_embed": "rotary" if _turning(weights) == "dinov3" else "prefix", **own, **keys}
     placed, _ = _positions(weights)
     if placed == 1 and has_class_token:
         return {"pos_embed": "class_token", **keys}
-    own = {} if has_class_token else {"class_token": False}
     return {"pos_embed": "tokens" if placed else "patches", **own, **keys}
 
 
@@ -245,7 +245,14 @@ def _mlp(weights: Weights, first: int, hidden: int) -> Keys:
             f"samattn cannot express {mlp}.act {act} in an MLP {word or 'without a gate'}",
         )
     keys = {"block": "plain", "mlp": word} if word else GELUS[act or "GELU"]
-    return keys if POSITIONS in weights else {**keys, "block": "dinov3"}
+    return keys | ({"block": word} if (word := _turning(weights)) else {})
+
+
+def _turning(weights: Weights) -> str:
+    """The word for its blocks if their attention has rotary positions, which the weights of a file do not show."""
+    if "rope" in weights.attributes:
+        return rotary_block(weights.attributes)
+    return "" if POSITIONS in weights else "dinov3"
 
 
 def _heads(weights: Weights, first: int, width: int) -> int:
