@@ -13,7 +13,7 @@ from ..files.load import Loaded, load_located
 from ..files.sources import Files
 from ..records import dataclass, replace
 from .load_thresholds import ThresholdsFile
-from .readings import Encoder
+from .readings import Encoder, Held
 from .recordings import Recordings
 from .references import Case
 from .targets import traced_encoder
@@ -25,7 +25,8 @@ from .within import Within, files_around
 class Encoders:
     """Encoders, loaded when they are first needed. Twins, which differ only in their name, share one `Encoder` and its passes.
 
-    `named`: the paths of configs that the user named; these may be in another repository.
+    `named`: the paths of configs that the user named; these may be in another repository. `held`: those whose passes are held.
+    `causes`: why figures changed, by the two encoders and the metric.
     """
 
     file: ThresholdsFile
@@ -35,6 +36,8 @@ class Encoders:
     twins: dict[tuple[EncoderConfig, Device | None], Encoder] = field(default_factory=dict)
     devices: dict[str, Device | None] = field(default_factory=dict)
     traced: dict[Case, TracedEncoder | ConfigError] = field(default_factory=dict)
+    held: Held = field(default_factory=Held)
+    causes: dict[tuple[object, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, case: Case) -> Encoder | TracedEncoder | ConfigError:
         """The encoder of a case, or the error of loading it."""
@@ -60,7 +63,7 @@ class Encoders:
         """The encoder of a config, of today or of a base."""
         key = (replace(config, name="", description=""), device)
         if key not in self.twins:
-            self.twins[key] = Encoder(config, device, self.recordings)
+            self.twins[key] = Encoder(config, device, self.recordings, self.held)
         return self.twins[key]
 
     def failed(self, path: str) -> list[tuple[Case, ConfigError]]:

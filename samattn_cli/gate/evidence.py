@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from ..errors import SamattnError
@@ -55,7 +54,10 @@ def evidence(encoders: Encoders, case: Case, metric: str, base: AtBase | None) -
     if base and before:
         path = base.old_path(case) or Path(case.reference)
         words = ["diff", base.label(path), case.reference, *run, "--metric", metric]
-        causes = _causes(before.passes, encoder.passes, metric)
+        key = (before.config, before.device, encoder.config, encoder.device, metric)
+        if key not in encoders.causes:  # worked out once for all configs that changed alike
+            encoders.causes[key] = _causes(before.passes, encoder.passes, metric)
+        causes = encoders.causes[key]
         return Evidence(causes, _place(before, encoder, loaded), command(*words))
     place = Place(case.reference) if Path(case.reference).is_file() else None
     words = ["analyze", case.reference, *run]
@@ -73,9 +75,7 @@ def _since(base: AtBase, case: Case, metric: str, encoder: Encoder) -> Encoder |
     return before
 
 
-@lru_cache(maxsize=1024)
 def _causes(before: Passes, after: Passes, metric: str) -> tuple[str, ...]:
-    """Worked out once for all configs that changed alike."""
     figures = figures_of_causes(metric, training=after.trains)
     return diff(before, after, metric=metric, figures=figures).causes
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from ..device.model import Device
 
 
+MOST_HELD = 8
+"""Encoders whose passes are held."""
+
+
 def is_counted(layer: LayerConfig, kind: str) -> bool:
     """Whether a layer counts as one of a kind. A window that covers the grid counts as global."""
     if kind == WINDOW:
@@ -38,18 +44,42 @@ def is_of_kind(layer: LayerConfig, kind: str) -> bool:
     return layer.spans_grid if kind == GLOBAL else layer.placement.kind == kind
 
 
+class Held:
+    """The encoders whose passes are held: the latest few, so that a check of many configs takes no more memory."""
+
+    def __init__(self) -> None:
+        self.latest: deque[Encoder] = deque()
+
+    def add(self, encoder: Encoder) -> None:
+        """Hold the passes of an encoder, and drop those of the earliest one."""
+        self.latest.append(encoder)
+        if len(self.latest) > MOST_HELD:
+            self.latest.popleft().drop()
+
+
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder as a profile runs it, on a device if the profile has one, and the recordings with measured figures."""
+    """An encoder as a profile runs it, on a device if the profile has one, and the recordings with measured figures.
+
+    Its passes are made again if they were dropped; see `Held`.
+    """
 
     config: EncoderConfig
     device: Device | None = None
     recordings: Recordings | None = None
+    held: Held = field(default_factory=Held)
+    known: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
 
     @cached_property
     def passes(self) -> Passes:
         """Its passes."""
+        self.held.add(self)
         return Passes(self.config, self.device)
+
+    def drop(self) -> None:
+        """Drop the passes and what was made of them; the figures stay known."""
+        for name in ("passes", "analysis", "_layers", "_parts"):
+            vars(self).pop(name, None)
 
     @cached_property
     def analysis(self) -> Analysis:
@@ -64,7 +94,12 @@ class Encoder:
         Raises:
             MetricError: if there is no such figure, or it is not a finite number.
         """
-        root, *keys = path_of(metric, training=self.passes.trains).split(".")
+        if metric not in self.known:
+            self.known[metric] = self._readings(metric)
+        return self.known[metric]
+
+    def _readings(self, metric: str) -> tuple[Reading, ...]:
+        root, *keys = path_of(metric, training=self.config.run.mode == "training").split(".")
         if root == MEASURED:
             return self._measured(keys[0])
         if root == "layers" and keys[0] in KINDS:

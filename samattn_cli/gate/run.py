@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from ..errors import ConfigError, Message, SamattnError
@@ -30,6 +31,9 @@ from .references import Case, Reference
 from .reports.check import CheckReport, Result, coded
 from .thresholds import Rule
 from .waivers import waive
+
+Check = tuple[int, Rule, Case]
+"""A rule, its index and a config, without a profile."""
 
 
 def check(
@@ -98,12 +102,7 @@ class _Run:
         """All results: of rules on configs, then configs that could not be loaded, then findings that no rule makes."""
         rules = enumerate(self.file.thresholds.rules)
         checks = [(*rule, case) for rule in rules for case in self.cases if matches(rule[1].match, case.path)]
-        done = (
-            tuple(self._of_rule(index, rule, replace(case, profile=rule.profile)))
-            for index, rule, case in checks
-        )
-        for results in telling(done, self.tell, len(checks)):
-            yield from results
+        yield from chain.from_iterable(self._judged_by_config(checks))
         yield from self._not_loaded()
         if not self.configs:
             yield from empty_globs(self.file, self.of_file)
@@ -116,6 +115,16 @@ class _Run:
         if isinstance(base, AtBase):
             yield from history(base, each_once(self._all_of_file))
 
+    def _judged_by_config(self, checks: Sequence[Check]) -> Iterable[Sequence[Result]]:
+        """The results of each check, in the order of `checks`. One config after the other is judged, so that its passes can be dropped."""
+        by_config: dict[Case, list[int]] = {}
+        for place, (_, _, case) in enumerate(checks):
+            by_config.setdefault(case, []).append(place)
+        order = list(chain.from_iterable(by_config.values()))
+        done = (tuple(self._of_rule(*checks[place])) for place in order)
+        results = dict(zip(order, telling(done, self.tell, len(checks)), strict=True))
+        return [results[place] for place in range(len(checks))]
+
     def _not_loaded(self) -> Iterator[Result]:
         for case in self.cases:
             if not has_rule(self.file, case):
@@ -123,6 +132,7 @@ class _Run:
             yield from (not_loaded(*failed) for failed in self.encoders.failed(case.path))
 
     def _of_rule(self, index: int, rule: Rule, case: Case) -> Iterator[Result]:
+        case = replace(case, profile=rule.profile)
         encoder = self.encoders.of(case)
         if isinstance(encoder, ConfigError):
             return  # reported once for all rules
