@@ -220,6 +220,24 @@ class StageConfig:
         example=96,
         default=0,
     )
+    compress_ratio: int = key(
+        WIDTH,
+        "How many times narrower the channels between the two convolutions of HAT's blocks are.",
+        example=3,
+        default=3,
+    )
+    squeeze_factor: int = key(
+        WIDTH,
+        "How many times narrower the channel attention of HAT's blocks is in its middle.",
+        example=30,
+        default=30,
+    )
+    overlap_ratio: float = key(
+        number(0, 1024),
+        "How much larger the windows of keys and values are than those of queries, over the window: 0.5 makes 24x24 of 16x16.",
+        example=0.5,
+        default=0.5,
+    )
     lora_rank: int = key(
         WIDTH,
         "Rank of the terms added to queries and values: A is rank x embed_dim, B is embed_dim x rank.",

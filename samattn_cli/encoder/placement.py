@@ -88,6 +88,8 @@ class Placement:
         pads: whether the last windows extend over padding beyond the grid; otherwise they are smaller.
         over_channels: whether channels attend to channels, over all tokens.
         attends: whether it attends at all; a layer of convolutions does not.
+        reach: the tokens (down, across) by which a window of keys is larger than its window of queries, half of them on each
+            side, as in HAT (arXiv:2205.04437).
     """
 
     size: Pair | None = None
@@ -96,6 +98,7 @@ class Placement:
     pads: bool = True
     over_channels: bool = False
     attends: bool = True
+    reach: Pair = (0, 0)
 
     @property
     def is_global(self) -> bool:
@@ -125,13 +128,15 @@ class Placement:
 
     @property
     def words(self) -> str:
-        """In words: "global", "channels", "convolution", "window 7x7", "7x7 shift 3", "4x4 windows"."""
+        """In words: "global", "channels", "convolution", "window 7x7", "7x7 shift 3", "4x4 windows", "7x7 keys 9x9"."""
         if not self._over_tokens:
             return "channels" if self.attends else "convolution"
         if self.is_global:
             return "global"
         if self.size is None:
             return f"{format_size(self.count)} windows{self._shift_in_words}"
+        if self.reach != (0, 0):
+            return f"{format_size(self.size)} keys {format_size(self._keys_of(self.size))}"
         if not self.is_shifted:
             return f"window {format_size(self.size)}"
         return f"{format_size(self.size)}{self._shift_in_words}"
@@ -172,6 +177,14 @@ class Placement:
     def over(self, grid: Pair) -> Windows:
         """The windows on a grid; without windows, one that is the grid."""
         return Windows(*(self._along(axis, whole) for axis, whole in enumerate(grid)))
+
+    def keys_over(self, grid: Pair) -> Pair:
+        """The tokens (high, wide) of a window of keys on a grid."""
+        window = self.over(grid).size
+        return self._keys_of(window) if self.is_windowed else window
+
+    def _keys_of(self, window: Pair) -> Pair:
+        return window[0] + self.reach[0], window[1] + self.reach[1]
 
     def _along(self, axis: int, whole: int) -> Along:
         if self.size is None:

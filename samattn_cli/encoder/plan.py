@@ -14,7 +14,7 @@ from .keys import Pair
 from .layouts import TokenLayout
 from .placement import EVERYWHERE, UNCUT, Placement, Windows
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import Entering, Part, Stream, entering_stage
+from .slots import Entering, Part, Stream, begin_of_group, entering_stage
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -172,6 +172,11 @@ class LayerConfig:
         return self.placement.over(self.grid)
 
     @property
+    def keys_size(self) -> Pair:
+        """The tokens (high, wide) of a window of keys: those of a window, unless keys come from a larger one."""
+        return self.placement.keys_over(self.grid)
+
+    @property
     def padded_grid(self) -> Pair:
         """The tokens that its windows cover."""
         return self.windows.covered
@@ -221,7 +226,7 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
 def _taps_of_transition(config: EncoderConfig, number: int) -> tuple[str, ...]:
     """The names of the parts whose outputs a transition takes; one that leads into the first stage is an error elsewhere."""
     declared = TRANSITIONS[config.stages[number].transition]
-    skipped = (entering_stage(config, number - 1),) if declared.skips and number else ()
+    skipped = (entering_stage(config, begin_of_group(config, number)),) if declared.skips and number else ()
     return (*declared.taps(config), *skipped)
 
 

@@ -144,6 +144,7 @@ class Block:
         other_sizes: a sentence on what its weights need at another image size, besides the new shapes that the Tape shows;
             "" if nothing.
         has_modes: whether its code differs in training mode (`module.train()`), as that of batch norms does.
+        pools: whether each token depends on a mean over all tokens, as in squeeze and excitation.
         holds: parts after which the forward of the authors' code frees the outputs of earlier parts that it has names for;
             as for an `Implementation`. That of the last stage's block is used.
         problems: what is wrong with a stage (by its number) of a config whose keys are valid.
@@ -166,6 +167,7 @@ class Block:
     mixes_else: Callable[[LayerConfig], str] = nothing_else
     other_sizes: Callable[[EncoderConfig], str] = any_size
     has_modes: bool = False
+    pools: bool = False
     holds: Callable[[EncoderConfig], Mapping[str, tuple[str, ...]]] = nothing_held
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
@@ -291,7 +293,7 @@ class Transition(Part):
 
     Attributes:
         slides: the convolutions or merges in it, in order; None if it moves tokens in another way, or does not declare it.
-        skips: whether it also takes what entered the stage before it, after its other taps.
+        skips: whether it also takes what entered the stages before it, back to the last transition, after its other taps.
     """
 
     slides: tuple[Sliding, ...] | None = None
@@ -374,6 +376,11 @@ def entering_stage(config: EncoderConfig, number: int) -> str:
     if config.pre_norm:
         return "pre_norm"
     return first_output("patch_embed" if config.pos_embed == "none" else "pos_embed")
+
+
+def begin_of_group(config: EncoderConfig, end: int) -> int:
+    """The first stage of the group that ends before stage `end`: a stage without a transition belongs to the group before it."""
+    return next((number for number in range(end - 1, 0, -1) if config.stages[number].transition != "none"), 0)
 
 
 def transitions_called(word: str, config: EncoderConfig) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ FVCORE_KINDS = {
     "conv": "conv2d",
     "layer_norm": "layer_norm",
     "batch_norm": "batch_norm",
+    "adaptive_avg_pool2d": "avg_pool",
     "upsample_nearest2d": "upsample_nearest",
     "upsample_bilinear2d": "upsample_bilinear",
 }

@@ -139,11 +139,15 @@ def _after_layer(layer: LayerConfig, seen: Fields) -> Fields:
             "no-receptive-fields",
             f"the receptive fields of {layer.name} are not the same for every image: {reason}",
         )
+    if block.pools:
+        return Fields(*((_union(axis),) * len(axis) for axis in (seen.rows, seen.columns)))
     residual = block.residual if layer.has_residual_block else ()
     slides = (Sliding(layer.q_stride, layer.q_stride), *block.after, *residual)
     rows, columns = (
-        _slid(_mixed(_slid(axis, block.before), windows) if layer.placement.attends else axis, slides)
-        for axis, windows in zip((seen.rows, seen.columns), _windows(layer), strict=True)
+        _slid(_mixed(_slid(axis, block.before), windows, reach) if layer.placement.attends else axis, slides)
+        for axis, windows, reach in zip(
+            (seen.rows, seen.columns), _windows(layer), layer.placement.reach, strict=True
+        )
     )
     return Fields(rows, columns)
 
@@ -170,12 +174,24 @@ def _along(length: int, side: int, padded: int, shift: int) -> Windows:
     return [(place // side, place >= padded - shift) for place in places]
 
 
-def _mixed(seen: Axis, windows: Windows) -> Axis:
-    """Each row sees what all rows of its window saw."""
+def _mixed(seen: Axis, windows: Windows, reach: int = 0) -> Axis:
+    """Each row sees what all rows of its window saw, and those that its keys reach beyond it, half of them on each side."""
+    if reach:
+        return _reaching(seen, windows, reach // 2)
     members: dict[tuple[int, bool], list[range]] = {}
     for window, each in zip(windows, seen, strict=True):
         members.setdefault(window, []).append(each)
     together = {window: _union(tuple(ranges)) for window, ranges in members.items()}
+    return tuple(together[window] for window in windows)
+
+
+def _reaching(seen: Axis, windows: Windows, beyond: int) -> Axis:
+    """`_mixed` for windows that are not shifted, whose keys are in larger windows."""
+    ends: dict[tuple[int, bool], range] = {}
+    for row, window in enumerate(windows):
+        first = ends[window].start if window in ends else max(row - beyond, 0)
+        ends[window] = range(first, row + beyond + 1)
+    together = {window: _union(seen[rows.start : rows.stop]) for window, rows in ends.items()}
     return tuple(together[window] for window in windows)
 
 

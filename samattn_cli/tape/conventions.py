@@ -1,6 +1,6 @@
 """The counting conventions of other tools, applied to the Tape's operations.
 
-- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element, BatchNorm in evaluation 2, nearest and bilinear resizing 1 and 4 per element
+- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element, BatchNorm in evaluation 2, average pooling 1, nearest and bilinear resizing 1 and 4 per element
   of the output; softmax, GELU, adds and copies count 0, and so does the whole of scaled_dot_product_attention.
   It reads the count of an einsum from NumPy's printed text, rounded to 4 digits. The real stack uses plain products instead,
   which it counts exactly. Source: fvcore/nn/jit_handles.py.
@@ -21,7 +21,9 @@ from ..records import dataclass
 from .encoder import ForwardPass, Segment
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, INSIDE_SDPA, Op
 
-FVCORE_ELEMENTWISE = frozenset({"layer_norm", "batch_norm", "upsample_nearest", "upsample_bilinear"})
+FVCORE_ELEMENTWISE = frozenset(
+    {"layer_norm", "batch_norm", "avg_pool", "upsample_nearest", "upsample_bilinear"}
+)
 """Operations without a product that fvcore counts, with the figures of `ELEMENTWISE_FLOPS`."""
 
 Convention = Callable[[Op], int]

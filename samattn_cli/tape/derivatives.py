@@ -16,7 +16,7 @@ from ..records import replace
 from .graph import Backward, Sum
 from .ops import ELEMENTWISE_FLOPS, InputLayout
 from .storage import Dim, Shape
-from .tensor import CHANNELS_LAST, Tensor, dense_stride_like, lies_in_order
+from .tensor import CHANNELS_LAST, Tensor, contiguous_stride, dense_stride_like, lies_in_order
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -137,6 +137,16 @@ def pixel_shuffle(x: Tensor) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         return tape.make("grad_input", "copy", (g,), x.shape)
+
+    return backward
+
+
+def unfold(x: Tensor) -> Backward:
+    """Squares that overlap: their gradients are added; the result is contiguous, in memory as large as the columns (Col2Im.cu)."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (columns,) = tape.make("grad_input", "fold", (g,), g.shape)
+        return (replace(columns, shape=x.shape, stride=contiguous_stride(x.shape)),)
 
     return backward
 
@@ -351,6 +361,12 @@ def norm(x: Tensor, out: Tensor) -> Backward:
 def mean(x: Tensor, dim: int) -> Backward:
     """A mean over a dimension, which is kept: g / n, repeated over it."""
     return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(dim, x.shape[dim])),)
+
+
+def mean_of_image(x: Tensor) -> Backward:
+    """A mean over the pixels of each channel: g / n, repeated over them."""
+    *_, height, width = x.shape
+    return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(2, height).expand(3, width)),)
 
 
 def max_along(x: Tensor, index: Tensor, dim: int) -> Backward:

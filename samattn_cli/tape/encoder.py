@@ -258,9 +258,7 @@ class _Driver:
             if self.unread and part.name not in self.config.unread:
                 self.kept_by_last = frozenset()
             last = [tap for name in needed if not self.uses[name] for tap in self.tapped.pop(name)]
-            freed = [
-                tensor for _, tensor in (main, *last) if tensor is not image and not self._is_tapped(tensor)
-            ]
+            freed = [tensor for _, tensor in (main, *last) if tensor is not image and self._is_free(tensor)]
             segment = self._segment(part, inputs, freed)
             self.kept |= segment.kept_for_backward
             self.kept_by_last = segment.kept
@@ -270,10 +268,10 @@ class _Driver:
             self.tapped |= {name: taps for name, taps in named.items() if self.uses[name]}
             yield segment
 
-    def _is_tapped(self, tensor: Tensor) -> bool:
-        """Whether a later part taps it."""
+    def _is_free(self, tensor: Tensor) -> bool:
+        """Whether no later part taps it, and it is not a buffer that a part has given to others."""
         tapped = (each for taps in self.tapped.values() for _, each in taps)
-        return any(each.storage is tensor.storage for each in tapped)
+        return not tensor.storage.is_weight and all(each.storage is not tensor.storage for each in tapped)
 
     def _segment(
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]

@@ -37,6 +37,7 @@ ELEMENTWISE_FLOPS = {
     "clamp": 1,
     "select": 0,  # moves numbers
     "mean": 1,  # per element of the input
+    "avg_pool": 1,  # per element of the input, fvcore's figure
     "softmax": 5,  # maximum, subtract, exponential, sum, divide
     "softmax_backward": 4,  # multiply, sum, subtract, multiply
     "gelu": 5,  # x * 0.5 * (1 + erf(x / sqrt 2)): scale, erf, add, halve, multiply
@@ -62,6 +63,8 @@ ELEMENTWISE_FLOPS = {
     "max_pool": 1,  # a comparison per element under each square
     "max_pool_backward": 1,  # an addition per element of the gradient
     # per element of the larger image, forward and backward; the first two are fvcore's figures
+    "unfold": 0,  # moves numbers
+    "fold": 1,  # an addition per element of the gradient
     "upsample_nearest": 1,
     "upsample_linear": 2,
     "upsample_bilinear": 4,
@@ -96,6 +99,9 @@ LAID_OUT = frozenset(
         "conv2d",
         "upsample_linear",
         "upsample_bicubic",
+        "unfold",
+        "fold",
+        "avg_pool",
     }
 )
 """Kinds whose operators copy operands that lie in another order, or sum by how they lie: see `inside.py`."""

@@ -229,6 +229,22 @@ class Tape(Recorder):
         self.record(name, "copy", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pixel_shuffle(x))
 
+    def unfold(self, name: str, x: Tensor, kernel: Shape, *, stride: Shape, padding: Shape) -> Tensor:
+        """``nn.Unfold``: squares of (B, C, H, W), which may overlap, as columns (B, C * kernel, squares)."""
+        B, C, *size = x.shape
+        steps = zip(size, kernel, stride, padding, strict=True)
+        squares = math.prod((side + 2 * pad - length) // step + 1 for side, length, step, pad in steps)
+        (out,) = self.make(name, "unfold", (x,), (B, C * math.prod(kernel), squares))
+        return self.derived(name, out, (x,), derivatives.unfold(x))
+
+    def mean_of_image(self, name: str, x: Tensor) -> Tensor:
+        """``F.adaptive_avg_pool2d(x, 1)``: (B, C, H, W) -> (B, C, 1, 1); where `x` is channels-last, the mean is strided in place."""
+        (out,) = self.make(name, "avg_pool", (x,), (*x.shape[:2], 1, 1))
+        out = self.derived(name, out, (x,), derivatives.mean_of_image(x))
+        if not x.is_channels_last:
+            return out
+        return self.derived(name, out.channels_last(), (out,), derivatives.as_strided(out))
+
     def pad_image(self, name: str, x: Tensor, size: Shape) -> Tensor:
         """``F.pad`` in mode reflect of an image without a gradient, at the bottom and on the right, up to `size`: always a copy."""
         out = self.like(x, *x.shape[:2], *size)
@@ -376,6 +392,11 @@ class Tape(Recorder):
         self.record(name, "relu", reads=(x,), elementwise_flops=flops)
         changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
         return self.derived(name, changed, (changed,), derivatives.as_strided(x))
+
+    def relu_of_product_(self, name: str, x: Tensor) -> Tensor:
+        """ReLU in place, on a tensor that is no view and that no operation saves, such as the output of a convolution."""
+        self.record(name, "relu", reads=(x,), elementwise_flops=ELEMENTWISE_FLOPS["relu"] * x.elements)
+        return self.derived(name, x, (x,), derivatives.of_one("relu_backward", x), saves=(x,))
 
     def leaky_relu_(self, name: str, x: Tensor) -> Tensor:
         """Leaky ReLU in place, on a tensor that is no view and that no operation saves, such as the output of a convolution."""

@@ -48,6 +48,7 @@ PRODUCTS = frozenset({"matmul", "sdpa"})
 SDPA = frozenset({"sdpa"})
 LAYER_NORM = frozenset({"layer_norm"})
 BATCH_NORM = frozenset({"batch_norm"})
+AVG_POOL = frozenset({"avg_pool"})
 ACTIVATIONS = frozenset({"gelu", "gelu_tanh", "relu"})
 """Activations that are modules in every family."""
 SILU = frozenset({"silu"})
@@ -109,9 +110,10 @@ FVCORE = (
     Rule("one per MAC", lambda call: _has_macs(call) and not _is_in_sdpa(call), _fvcore),
     Rule("5 per element of LayerNorm", _of(LAYER_NORM), _fvcore),
     Rule("2 per element of BatchNorm", _of(BATCH_NORM), _fvcore),
+    Rule("1 per element of the input of average pooling", _of(AVG_POOL), _fvcore),
     Rule(
         "1 or 4 per element of a resized image",
-        _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM - BATCH_NORM),
+        _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM - BATCH_NORM - AVG_POOL),
         _fvcore,
     ),
 )

@@ -82,7 +82,7 @@ def test_a_checkpoint_of_the_authors(preset, entry, tmp_path):
 
 
 def test_a_model_with_other_layers_is_refused(tmp_path):
-    """HAT has the same names, and channel attention next to that of windows."""
+    """HAT has the same names, and channel attention next to that of windows: here without its overlapping blocks."""
     found = dict(shapes(load_config("swinir_lightweight_x2")))
     found["layers.0.residual_group.blocks.0.conv_block.cab.0.weight"] = (20, 60, 3, 3)
     torch.save(expanded(found), tmp_path / "hat.pth")

@@ -42,10 +42,12 @@ DOT = "/"
 class SwinIR(nn.Module):
     """SwinIR of a config."""
 
+    shapes = staticmethod(lambda config: shapes(config))
+
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        for name, shape in shapes(config):
+        for name, shape in self.shapes(config):
             self.register_parameter(name.replace(".", DOT), nn.Parameter(torch.zeros(shape)))
 
     def both(self, name: str) -> tuple[Tensor, Tensor]:
@@ -136,7 +138,7 @@ class SwinIR(nn.Module):
         if self.config.neck == "pixelshuffledirect":
             return F.pixel_shuffle(self.conv("upsample.0", x), r)
         x = F.leaky_relu(self.conv("conv_before_upsample.0", x), 0.01)
-        if self.config.neck == "pixelshuffle":
+        if self.config.neck in {"pixelshuffle", "hat_pixelshuffle"}:
             for number, times in enumerate(_steps(r)):
                 x = F.pixel_shuffle(self.conv(f"upsample.{2 * number}", x), times)
             return self.conv("conv_last", x)
@@ -159,23 +161,25 @@ def _steps(r: int) -> tuple[int, ...]:
 def shapes(config: EncoderConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The weights by the authors' names."""
     C, c = config.stages[0].embed_dim, config.in_chans
-    yield from _both("conv_first", C, c, 3, 3)
-    yield from _both("patch_embed.norm", C)
+    yield from both_shapes("conv_first", C, c, 3, 3)
+    yield from both_shapes("patch_embed.norm", C)
     for number, stage in enumerate(config.stages):
         for index in range(stage.depth):
-            yield from _block(f"layers.{number}.residual_group.blocks.{index}", stage)
+            yield from block_shapes(f"layers.{number}.residual_group.blocks.{index}", stage)
         yield from _connection(f"layers.{number}.conv", C, config)
-    yield from _both("norm", C)
+    yield from both_shapes("norm", C)
     yield from _connection("conv_after_body", C, config)
-    yield from _of_neck(config, C)
+    yield from neck_shapes(config, C, config.neck)
 
 
-def _both(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def both_shapes(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """A weight of this shape, and its bias."""
     yield f"{name}.weight", shape
     yield f"{name}.bias", shape[:1]
 
 
-def _block(name: str, stage: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+def block_shapes(name: str, stage: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Those of a block of Swin."""
     C, (h, w), wide = stage.embed_dim, stage.window_size, int(stage.embed_dim * stage.mlp_ratio)
     yield f"{name}.attn.relative_position_bias_table", ((2 * h - 1) * (2 * w - 1), stage.num_heads)
     for part, *shape in (
@@ -184,33 +188,34 @@ def _block(name: str, stage: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
         ("mlp.fc1", wide, C),
         ("mlp.fc2", C, wide),
     ):
-        yield from _both(f"{name}.{part}", *shape)
-    yield from _both(f"{name}.norm1", C)
-    yield from _both(f"{name}.norm2", C)
+        yield from both_shapes(f"{name}.{part}", *shape)
+    yield from both_shapes(f"{name}.norm1", C)
+    yield from both_shapes(f"{name}.norm2", C)
 
 
 def _connection(name: str, C: int, config: EncoderConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     if config.resi_connection == "1conv":
-        yield from _both(name, C, C, 3, 3)
+        yield from both_shapes(name, C, C, 3, 3)
         return
     for at, *shape in ((0, C // 4, C, 3, 3), (2, C // 4, C // 4, 1, 1), (4, C, C // 4, 3, 3)):
-        yield from _both(f"{name}.{at}", *shape)
+        yield from both_shapes(f"{name}.{at}", *shape)
 
 
-def _of_neck(config: EncoderConfig, C: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    neck, r, c = config.neck, config.upscale, config.out_chans
+def neck_shapes(config: EncoderConfig, C: int, neck: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Those of a neck, as of one of SwinIR's."""
+    r, c = config.upscale, config.out_chans
     if neck == "pixelshuffledirect":
-        yield from _both("upsample.0", r * r * c, C, 3, 3)
+        yield from both_shapes("upsample.0", r * r * c, C, 3, 3)
     if neck in {"pixelshuffle", "nearest_conv"}:
-        yield from _both("conv_before_upsample.0", 64, C, 3, 3)
+        yield from both_shapes("conv_before_upsample.0", 64, C, 3, 3)
     if neck == "pixelshuffle":
         for number, times in enumerate(_steps(r)):
-            yield from _both(f"upsample.{2 * number}", 64 * times**2, 64, 3, 3)
+            yield from both_shapes(f"upsample.{2 * number}", 64 * times**2, 64, 3, 3)
     if neck == "nearest_conv":
         for name in ("conv_up1", "conv_hr") if r == 2 else ("conv_up1", "conv_up2", "conv_hr"):
-            yield from _both(name, 64, 64, 3, 3)
+            yield from both_shapes(name, 64, 64, 3, 3)
     if neck in {"pixelshuffle", "nearest_conv", "denoising"}:
-        yield from _both("conv_last", c, C if neck == "denoising" else 64, 3, 3)
+        yield from both_shapes("conv_last", c, C if neck == "denoising" else 64, 3, 3)
 
 
 def renamed(config: EncoderConfig, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,14 +19,17 @@ def score_elements(layer: LayerConfig) -> int:
     if not layer.placement.attends:
         return 0
     rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
-    over_grid = sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))
+    down, across = layer.placement.reach
+    over_grid = sum(
+        m * n * _of_window(layer, h * w, (h + down) * (w + across)) for (h, m), (w, n) in product(rows, columns)
+    )
     return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices
 
 
-def _of_window(layer: LayerConfig, area: int) -> int:
-    """Of one window."""
+def _of_window(layer: LayerConfig, area: int, keys: int) -> int:
+    """Of one window of `area` queries, and so many keys."""
     extra = layer.extra_tokens if layer.is_global else layer.extra_tokens // prod(layer.cut)
-    return (area // layer.q_stride**2 + extra) * (area + extra)
+    return (area // layer.q_stride**2 + extra) * (keys + extra)
 
 
 def assert_scores_are_those_of_the_layers(passed: ForwardPass) -> None:

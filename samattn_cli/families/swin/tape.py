@@ -119,6 +119,7 @@ def eager(
     *,
     unbind: Unbinding | None = None,
     holds_bias: bool = True,
+    index: Tensor | None = None,
 ) -> Tensor:
     """Attention that makes the score matrix: (M, N, C) -> (M, N, C).
 
@@ -129,12 +130,13 @@ def eager(
         mask: that of shifted windows.
         unbind: takes queries, keys and values from their packed projection; by default as Microsoft's code.
         holds_bias: whether a name holds the bias until the end, as in Microsoft's code.
+        index: the row of the table for each query and key; by default a buffer of the layer.
     """
     qkv = tape.linear("qkv", x, 3 * x.shape[-1], bias=layer.stage.qkv_bias)
     q, k, v = (unbind or each_of)(split(qkv, layer))
     scaled = tape.scale("scale", q)
     scores = tape.scores(scaled, k)  # (M, h, N, N)
-    bias = relative_bias(tape, layer)
+    bias = relative_bias(tape, layer, index)
     y, probabilities = weighed(tape, scores, bias, mask, v, holds_bias=holds_bias)
     out = tape.linear("proj", y, x.shape[-1])
     tape.free(y, probabilities, scaled, *((bias,) if holds_bias else ()), qkv)
@@ -172,15 +174,20 @@ def weighed(
     return y, probabilities
 
 
-def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
+def relative_bias(tape: Tape, layer: LayerConfig, index: Tensor | None = None) -> Tensor:
     """The bias of the scores of a window: (h, N, N)."""
-    heads, (h, w) = layer.stage.num_heads, layer.windows.size
-    table = tape.parameter("relative_position_bias_table", (2 * h - 1) * (2 * w - 1), heads)
+    h, w = layer.windows.size
     N = h * w
-    rows = tape.gather(
-        "rel_pos", table, (tape.buffer(N, N, item_bytes=INT64_BYTES).view(N * N),), N * N, heads
-    )
-    bias = tape.contiguous("rel_pos_bias", rows.view(N, N, heads).permute(2, 0, 1))
+    where = tape.buffer(N, N, item_bytes=INT64_BYTES) if index is None else index
+    return bias_of(tape, (2 * h - 1) * (2 * w - 1), where, layer.stage.num_heads)
+
+
+def bias_of(tape: Tape, entries: Dim, index: Tensor, heads: Dim) -> Tensor:
+    """The bias of scores, from a table of `entries` rows: an index (N, M) -> (h, N, M)."""
+    table = tape.parameter("relative_position_bias_table", entries, heads)
+    N, M = index.shape
+    rows = tape.gather("rel_pos", table, (index.view(N * M),), N * M, heads)
+    bias = tape.contiguous("rel_pos_bias", rows.view(N, M, heads).permute(2, 0, 1))
     tape.free(rows, keep=bias)
     return bias
 

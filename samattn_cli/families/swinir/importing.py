@@ -88,8 +88,8 @@ def _stages(block: str, shapes: list[tuple[int, int, int]], common: Keys) -> lis
 
 
 def is_swinir(shapes: Shapes) -> bool:
-    """Whether it has blocks in residual groups."""
-    return bool({f"{FIRST}{TABLE}", f"{FIRST}{SCALE}"} & shapes.keys())
+    """Whether it has blocks in residual groups, and not those of HAT besides."""
+    return f"layers.0.residual_group.overlap_attn.{TABLE}" not in shapes and bool({f"{FIRST}{TABLE}", f"{FIRST}{SCALE}"} & shapes.keys())
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
@@ -183,7 +183,7 @@ def _neck(weights: Weights) -> Keys:
         return {"neck": "nearest_conv", "upscale": times, "out_chans": last[0]}
     if "neck.conv_before_upsample.0.weight" in weights:
         last = weights.shape("neck.conv_last.weight", 4)
-        return {"neck": "pixelshuffle", "upscale": _shuffled(weights), "out_chans": last[0]}
+        return {"neck": "pixelshuffle", "upscale": shuffled(weights), "out_chans": last[0]}
     if "neck.upsample.0.weight" in weights:
         made, channels = (
             weights.shape("neck.upsample.0.weight", 4)[0],
@@ -199,7 +199,7 @@ def _neck(weights: Weights) -> Keys:
     return {"neck": RESULT}
 
 
-def _shuffled(weights: Weights) -> int:
+def shuffled(weights: Weights) -> int:
     """One convolution that enlarges 3 times, or some that enlarge 2 times each."""
     convolutions = next(number for number in count() if f"neck.upsample.{2 * number}.weight" not in weights)
     if not convolutions:

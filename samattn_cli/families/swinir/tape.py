@@ -78,9 +78,14 @@ def body(tape: Tape, x: Tensor, part: PartConfig, before: Tensor, features: Tens
 
 
 def widened(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:
-    """The first convolution of an upsampler: (B, H, W, C) -> (B, FEATURES, H, W)."""
+    """The features, and the first convolution of an upsampler: (B, H, W, C) -> (B, FEATURES, H, W)."""
     y = body(tape, x, part, *taps)
     tape.let_go()
+    return before_upsampling(tape, y)
+
+
+def before_upsampling(tape: Tape, y: Tensor) -> Tensor:
+    """The first convolution of an upsampler: (B, C, H, W) -> (B, FEATURES, H, W)."""
     with tape.module("conv_before_upsample"):
         out = tape.leaky_relu_("1", tape.conv2d("0", y, FEATURES, 3, padding=1))
     tape.free(y)
@@ -125,11 +130,15 @@ def enlarged(tape: Tape, x: Tensor, width: int, steps: tuple[int, ...]) -> Tenso
 
 def pixelshuffle(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, out_chans, r height, r width)."""
-    narrow = widened(tape, x, part, *taps)
+    return restored(tape, shuffled(tape, widened(tape, x, part, *taps), part), part)
+
+
+def shuffled(tape: Tape, narrow: Tensor, part: PartConfig) -> Tensor:
+    """Convolutions that enlarge, and the last one: (B, FEATURES, H, W) -> (B, out_chans, rH, rW)."""
     large = enlarged(tape, narrow, FEATURES, steps_of(part.config.upscale))
     out = tape.conv2d("conv_last", large, part.config.out_chans, 3, padding=1)
     tape.free(large, narrow)
-    return restored(tape, out, part)
+    return out
 
 
 def pixelshuffledirect(tape: Tape, x: Tensor, part: PartConfig, *taps: Tensor) -> Tensor:

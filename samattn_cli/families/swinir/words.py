@@ -21,6 +21,7 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
+    begin_of_group,
     cannot_run,
     entering_stage,
     first_output,
@@ -73,25 +74,35 @@ def restores(config: EncoderConfig) -> bool:
     return config.neck == WITHOUT
 
 
-def pixel_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
+def pixel_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """A patch is a pixel, and reflecting pads less than the image has."""
+    yield from patch_problems(config, at)
+    yield from reflection_problems(config, window_of(config))
+
+
+def patch_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
+    """A patch is a pixel."""
     if config.patch_size != PIXEL:
         message = (
             f"patch_embed {config.patch_embed} has patch_size {PIXEL}, not {config.patch_size}: use {PIXEL}"
         )
         yield ("patch_size",), Message("patch-size-fixed", message)
+
+
+def reflection_problems(config: EncoderConfig, multiple: Pair) -> Iterator[Problem]:
+    """Reflecting pads less than the image has."""
     padded = config.padded_size
     if any(whole - side >= side for whole, side in zip(padded, config.image_size, strict=True)):
         message = (
             f"image_size {format_size(config.image_size)} is too small to be padded to {format_size(padded)}, whole windows, by "
-            f"reflecting it: use at least {format_size(_least(config))}"
+            f"reflecting it: use at least {format_size(_least(multiple))}"
         )
         yield ("image_size",), Message("image-too-small", message)
 
 
-def _least(config: EncoderConfig) -> Pair:
+def _least(multiple: Pair) -> Pair:
     """The smallest image that can be padded to one window."""
-    high, wide = (side // 2 + 1 for side in window_of(config))
+    high, wide = (side // 2 + 1 for side in multiple)
     return high, wide
 
 
@@ -99,13 +110,13 @@ def group_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """What entered a group is added to what leaves it, so that they are of one width."""
     before, stage = config.stages[number - 1], config.stages[number]
     if before.embed_dim != stage.embed_dim:
-        message = f"transition {GROUP} keeps the width, {before.embed_dim}: use embed_dim {before.embed_dim}, not {stage.embed_dim}"
+        message = f"transition {stage.transition} keeps the width, {before.embed_dim}: use embed_dim {before.embed_dim}, not {stage.embed_dim}"
         yield ("stages", number, "embed_dim"), Message("width-changes", message)
 
 
 def entered(config: EncoderConfig) -> tuple[str, ...]:
     """What a neck takes: what entered the last group, then the features of the first convolution, then the image if it adds that."""
-    return (entering_stage(config, len(config.stages) - 1), "patch_embed")
+    return (entering_stage(config, begin_of_group(config, len(config.stages))), "patch_embed")
 
 
 def enlarged(config: EncoderConfig, stream: Stream) -> Stream:
@@ -115,10 +126,12 @@ def enlarged(config: EncoderConfig, stream: Stream) -> Stream:
     return replace(stream, grid=(high * times, wide * times))
 
 
-def neck_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """A neck ends the last group of an encoder that began with pixels."""
-    if config.patch_embed not in PATCH_EMBEDS_OF_PIXELS:
-        message = f"neck {config.neck} takes the features of patch_embed {' or '.join(PATCH_EMBEDS_OF_PIXELS)}, not of {config.patch_embed}"
+def neck_problems(
+    config: EncoderConfig, _: int, pixels: tuple[str, ...] = PATCH_EMBEDS_OF_PIXELS
+) -> Iterator[Problem]:
+    """A neck ends the last group of an encoder that began with pixels, by one of the patch embeddings `pixels`."""
+    if config.patch_embed not in pixels:
+        message = f"neck {config.neck} takes the features of patch_embed {' or '.join(pixels)}, not of {config.patch_embed}"
         yield ("patch_embed",), Message("neck-does-not-fit", message)
     if config.norm:
         message = f"neck {config.neck} ends the last group, and norms its output itself: leave out norm"
@@ -139,9 +152,11 @@ def _takes(config: EncoderConfig, *, is_right: bool, values: str) -> Iterator[Pr
         yield ("upscale",), Message("upscale-not-supported", message)
 
 
-def shuffle_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+def shuffle_problems(
+    config: EncoderConfig, at: int, pixels: tuple[str, ...] = PATCH_EMBEDS_OF_PIXELS
+) -> Iterator[Problem]:
     """Convolutions that enlarge 2 times each, or one that enlarges 3 times."""
-    yield from neck_problems(config, at)
+    yield from neck_problems(config, at, pixels)
     times = config.upscale
     is_right = times > 1 and (times == 3 or is_power_of_two(times))  # noqa: PLR2004
     yield from _takes(config, is_right=is_right, values="2, 3, 4, 8 or 16")

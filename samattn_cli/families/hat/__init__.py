@@ -1,0 +1,1 @@
+"""HAT: windows with channel attention next to them, and windows whose keys overlap."""
