@@ -51,11 +51,18 @@ class Found:
 def encoders_in(shapes: Shapes, kinds: Iterable[CheckpointKind]) -> list[Found]:
     """The encoders that a checkpoint has, the preferred one first."""
     originals = {WRAPPERS.sub("", name): name for name in shapes}
-    kinds, found = tuple(kinds), list[Found]()
+    kinds, found, several = tuple(kinds), list[Found](), list[Found]()
     for prefix in _prefixes(originals):
         if not any(prefix.startswith(outer.prefix) for outer in found):
-            found.extend(_encoder_after(prefix, originals, shapes, kinds))
-    return sorted(found, key=_rank)
+            for each in _encoder_after(prefix, originals, shapes, kinds):
+                (found if _is_one(each) else several).append(each)
+    return sorted(found or several, key=_rank)
+
+
+def _is_one(found: Found) -> bool:
+    """Whether no two weights map to one of samattn: kinds that take any prefix see the encoders of several state dicts as one."""
+    ours = list(filter(None, map(found.kind.names(found.shapes), found.shapes)))
+    return len(ours) == len(set(ours))
 
 
 def _encoder_after(

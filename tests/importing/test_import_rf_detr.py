@@ -75,6 +75,10 @@ def test_checkpoints_of_both_codes_are_their_preset(tmp_path):
     assert "backbone.0.encoder.encoder.encoder.layer.0.attention.attention.query.weight" in own
     path = write_safetensors(tmp_path / "b.safetensors", own)
     assert is_preset(imported(str(path)), "rf_detr_base", tmp_path)
+    twice = {f"{entry}.{name}": shape for entry in ("model", "ema_model") for name, shape in own.items()}
+    text = imported(str(write_safetensors(tmp_path / "d.safetensors", twice)))
+    assert is_preset(text, "rf_detr_base", tmp_path)
+    assert "ema_model" in text
     registers = {"backbone.0.encoder.encoder.embeddings.register_tokens": (1, 4, 384)}
     with pytest.raises(ImportFailedError, match=r"register tokens.*\[unsupported-model\]"):
         imported(str(write_safetensors(tmp_path / "c.safetensors", own | registers)))

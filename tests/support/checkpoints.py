@@ -32,7 +32,7 @@ def write_safetensors(path: Path, shapes: Shapes) -> Path:
 
 def expanded(shapes: Shapes) -> dict[str, torch.Tensor]:
     """Weights that share one number."""
-    return {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    return {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
 
 
 def of_sam(config: EncoderConfig) -> Shapes:

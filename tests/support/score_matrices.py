@@ -21,7 +21,8 @@ def score_elements(layer: LayerConfig) -> int:
     rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
     down, across = layer.placement.reach
     over_grid = sum(
-        m * n * _of_window(layer, h * w, (h + down) * (w + across)) for (h, m), (w, n) in product(rows, columns)
+        m * n * _of_window(layer, h * w, (h + down) * (w + across))
+        for (h, m), (w, n) in product(rows, columns)
     )
     return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices
 
