@@ -70,6 +70,11 @@ class Segment:
     shared: frozenset[Storage] = frozenset()
 
     @property
+    def inputs(self) -> tuple[Storage, ...]:
+        """The storages of its inputs, without buffers that a part has given to others, which are never freed."""
+        return tuple(entry.storage for entry in self.entries if not entry.storage.is_weight)
+
+    @property
     def entry(self) -> Storage:
         """The storage of the main input."""
         return self.entries[0].storage
@@ -78,9 +83,9 @@ class Segment:
     def kept(self) -> frozenset[Storage]:
         """The storages that autograd keeps for its backward: those it saves, or its inputs if a checkpoint begins with it."""
         if self.stage is not None:
-            return frozenset(entry.storage for entry in self.entries if self.begins_stage)
+            return frozenset(self.inputs if self.begins_stage else ())
         if self.is_checkpointed and any(op.is_kept for op in self.recording.ops):
-            return frozenset(entry.storage for entry in self.entries)
+            return frozenset(self.inputs)
         return self.recording.saved
 
     @property
@@ -488,7 +493,7 @@ class _BackwardDriver:
                 list(zip(segment.outputs, gradients, strict=True)),
                 list(zip(segment.entries, pending, strict=True)),
                 kept,
-                checkpoint=tuple(e.storage for e in segment.entries) if segment.begins_checkpoint else (),
+                checkpoint=segment.inputs if segment.begins_checkpoint else (),
                 is_again=segment.is_run_again,
                 kept_by_weights=self.kept_by_weights,
                 accumulating=self.accumulating,

@@ -6,9 +6,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - cuBLASLt, which runs a linear layer with a bias, has had that workspace too since `LT_UNIFIED_SINCE`; before it had one of its
   own, and before `LT_KEPT_SINCE` it took that anew in each call (seen in dry runs of torch 2.6 to 2.14, and on an H200);
 - LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
-- unfolding first makes a result as large as its input, and copies an input that is not contiguous; folding copies
-  likewise, and its result keeps the size of the columns
-  (native/cuda/Im2Col.cu, Col2Im.cu);
+- folding copies columns that are not contiguous, and its result keeps their size (native/cuda/Col2Im.cu);
 - softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
 - a sum keeps partial sums of blocks that share an output (native/cuda/Reduce.cuh): see `reduction.py`;
 - rows at several indices, whose strides differ, are taken at copies of these (TensorAdvancedIndexingUtils.h);
@@ -169,13 +167,6 @@ def _layer_norm(op: Op, _: Cuda) -> Steps:
 
 def _sum(op: Op, cuda: Cuda) -> Steps:
     return _after(op, *_partial(op.entering, op.strides[0], op.leaving, cuda))
-
-
-def _unfold(op: Op, _: Cuda) -> Steps:
-    """A result in the shape of the input, which is then enlarged, and a copy of an input that is not contiguous."""
-    nbytes = math.prod(op.entering) * _item_bytes(op)
-    copied = () if is_contiguous(op.entering, op.strides[0]) else (nbytes,)
-    return (nbytes, *copied)
 
 
 def _fold(op: Op, _: Cuda) -> Steps:
@@ -478,7 +469,6 @@ RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "batch_norm_backward": inside_batch_norm.backward,
     "sum": _sum,
     "avg_pool": _sum,
-    "unfold": _unfold,
     "fold": _fold,
     "index": _index,
     "gather": _gather,

@@ -489,9 +489,11 @@ def _own_again(segment: Segment) -> Iterator[Op]:
         return
     yield from _run_again(segment.recording.with_graphs().ops)
     if segment.stage is not None and not segment.begins_stage:
-        inputs = (entry.storage for entry in segment.entries)
         yield Op(
-            "free", "free", "", frees=tuple(each for each in inputs if each not in segment.recording.saved)
+            "free",
+            "free",
+            "",
+            frees=tuple(each for each in segment.inputs if each not in segment.recording.saved),
         )
 
 
@@ -504,9 +506,8 @@ def _of_stage(stage: tuple[Segment, ...]) -> Iterator[Op]:
     for segment in stage:
         recording = segment.recording.with_graphs()
         if segment.is_checkpointed:
-            inputs = tuple(entry.storage for entry in segment.entries)
             if any(op.is_kept for op in recording.ops):
-                yield Op(segment.qualified("checkpoint"), "free", "", saves=inputs, is_kept=True)
+                yield Op(segment.qualified("checkpoint"), "free", "", saves=segment.inputs, is_kept=True)
             recording = segment.recording
         for op in recording.ops:
             named = replace(op, name=segment.qualified(op.name), module=segment.qualified(op.module))

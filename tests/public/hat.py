@@ -29,7 +29,9 @@ Shapes = Iterator[tuple[str, tuple[int, ...]]]
 class HAT(swinir.SwinIR):
     """HAT of a config."""
 
-    shapes = staticmethod(lambda config: shapes(config))
+    def shapes(self) -> Shapes:
+        """Its weights by the authors' names."""
+        return shapes(self.config)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, c, height, width) -> the restored image."""
@@ -88,7 +90,9 @@ class HAT(swinir.SwinIR):
         for top in range(0, H, h):
             for left in range(0, W, w):
                 queries = q[:, top : top + h, left : left + w].reshape(B, h * w, heads, -1).transpose(1, 2)
-                around = padded[:, top : top + h + down, left : left + w + across].reshape(B, -1, 2, heads, C // heads)
+                around = padded[:, top : top + h + down, left : left + w + across].reshape(
+                    B, -1, 2, heads, C // heads
+                )
                 keys, values = around.unbind(2)
                 scores = queries * (C // heads) ** -0.5 @ keys.transpose(1, 2).mT + table
                 made = scores.softmax(-1) @ values.transpose(1, 2)
@@ -209,9 +213,8 @@ RECORDS = (
             "padded": {},
             "autocast, 4 times": {"run.autocast": "bfloat16", "upscale": 4, "image_size": [16, 24]},
             "frozen groups, batch": {"run.trains": ["blocks.1", "neck"], "run.batch_size": 2} | TRAINING,
-            "global, checkpointing": {
+            "global": {
                 "stages": [HYBRIDS | {"global_attn_indexes": [1]}, FAR | {"window_size": 0}, NEXT, FAR],
-                "run.checkpointing": True,
                 "image_size": [16, 24],
             }
             | TRAINING,

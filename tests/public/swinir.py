@@ -42,13 +42,15 @@ DOT = "/"
 class SwinIR(nn.Module):
     """SwinIR of a config."""
 
-    shapes = staticmethod(lambda config: shapes(config))
-
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        for name, shape in self.shapes(config):
+        for name, shape in self.shapes():
             self.register_parameter(name.replace(".", DOT), nn.Parameter(torch.zeros(shape)))
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Its weights by the authors' names."""
+        return shapes(self.config)
 
     def both(self, name: str) -> tuple[Tensor, Tensor]:
         """A weight and its bias."""

@@ -6,7 +6,7 @@ Source: XPixelGroup/HAT, hat/archs/hat_arch.py; its checkpoints have the entry `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ...importing.checkpoint import Shapes
 from ...importing.description import Keys, ratio_of
@@ -28,7 +28,7 @@ def is_hat(shapes: Shapes) -> bool:
     return f"{FIRST}overlap_attn.{TABLE}" in shapes
 
 
-def _depths(shapes: Shapes) -> list[int]:
+def _depths(shapes: Iterable[str]) -> list[int]:
     """The hybrid blocks of each group."""
     depths: dict[int, int] = {}
     for match in filter(None, map(INSIDE.search, shapes)):
@@ -50,7 +50,11 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
             return f"blocks.{at}.{inside}{match[3]}"
         if match := END.fullmatch(theirs):
             following = int(match[1]) + 1
-            return f"transitions.{2 * following}.{match[2]}" if following < len(depths) else f"neck.group.{match[2]}"
+            return (
+                f"transitions.{2 * following}.{match[2]}"
+                if following < len(depths)
+                else f"neck.group.{match[2]}"
+            )
         if theirs.startswith("conv_first."):
             return f"patch_embed.{theirs}"
         return theirs if theirs.startswith("patch_embed.") else f"neck.{theirs}"
@@ -60,7 +64,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
 
 def from_weights(weights: Weights) -> Keys:
     """Names show the groups, tables the heads and windows, convolutions the upsampler."""
-    depths = _depths({theirs: () for theirs in weights.original_names.values()})
+    depths = _depths(weights.original_names.values())
     width, channels, *_ = weights.shape("patch_embed.conv_first.weight", 4)
     area, _ = weights.shape(f"blocks.0.attn.{TABLE}", 2)
     window = (_side(weights, area) + 1) // 2
@@ -77,7 +81,9 @@ def from_weights(weights: Weights) -> Keys:
         "neck": NECK,
         "upscale": shuffled(weights),
         "out_chans": weights.shape("neck.conv_last.weight", 4)[0],
-        "stages": [stage for group in range(len(depths)) for stage in _group(weights, depths, group, width, window)],
+        "stages": [
+            stage for group in range(len(depths)) for stage in _group(weights, depths, group, width, window)
+        ],
     }
 
 

@@ -31,8 +31,8 @@ class Pixels(nn.Module):
     """A 3x3 convolution of the image, then tokens; and what all blocks share."""
 
     mean: Tensor
-    relative_position_index_SA: Tensor
-    relative_position_index_OCA: Tensor
+    relative_position_index_sa: Tensor
+    relative_position_index_oca: Tensor
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -42,14 +42,16 @@ class Pixels(nn.Module):
         self.conv_first = conv3(config.in_chans, dim)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         if self.window:
-            found = (each for each in config.stages if (each.block, each.window_size) == (OVERLAPPING, self.window))
+            found = (
+                each for each in config.stages if (each.block, each.window_size) == (OVERLAPPING, self.window)
+            )
             down, across = next(map(reach, found), (0, 0))
             keys = self.window[0] + down, self.window[1] + across
             self.register_buffer(
-                "relative_position_index_SA", relative_position_index(self.window), persistent=False
+                "relative_position_index_sa", relative_position_index(self.window), persistent=False
             )
             self.register_buffer(
-                "relative_position_index_OCA", overlapping_index(self.window, keys), persistent=False
+                "relative_position_index_oca", overlapping_index(self.window, keys), persistent=False
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -62,7 +64,7 @@ class Pixels(nn.Module):
         shared: tuple[Tensor, ...] = ()
         if self.window:
             mask = self._mask(x, self.window)
-            shared = mask, self.relative_position_index_SA, self.relative_position_index_OCA
+            shared = mask, self.relative_position_index_sa, self.relative_position_index_oca
         return (self.norm(x.permute(0, 2, 3, 1)), x, self.mean, *shared)
 
     def _mask(self, x: Tensor, window: Pair) -> Tensor:
@@ -248,7 +250,9 @@ class OverlappingAttention(nn.Module):
         v = v_windows.reshape(M, -1, heads, C // heads).permute(0, 2, 1, 3)
         q = q * self.scale
         attn = q @ k.transpose(-2, -1)  # (M, h, N, K)
-        bias = bias_of(self.relative_position_bias_table, self.relative_position_index if self.has_own_index else index)
+        bias = bias_of(
+            self.relative_position_bias_table, self.relative_position_index if self.has_own_index else index
+        )
         attn = attn + bias.unsqueeze(0)
         attn = attn.softmax(dim=-1)
         attn_windows = (attn @ v).transpose(1, 2).reshape(M, N, C)

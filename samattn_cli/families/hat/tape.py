@@ -7,6 +7,7 @@ window of queries, K of a window of keys, r upscale.
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.storage import Shape
@@ -14,7 +15,7 @@ from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import cut, free_unless_shared, join, shifted, shifted_back
 from ...units import INT64_BYTES
-from ..swin.tape import bias_of, eager, mlp, relative_bias, weighed
+from ..swin.tape import bias_of, eager, mlp, weighed
 from ..swinir.tape import before_upsampling, restored, shuffled
 from .words import OVERLAPPING, reach, shared_window, shares
 
@@ -56,24 +57,33 @@ def shared_by_blocks(tape: Tape, like: Tensor, part: PartConfig) -> tuple[Tensor
 
 def _keys_of_shared(part: PartConfig, window: Shape) -> Shape:
     """The windows of keys of the first stage that has them."""
-    found = (stage for stage in part.config.stages if stage.block == OVERLAPPING and stage.window_size == window)
+    found = (
+        stage for stage in part.config.stages if stage.block == OVERLAPPING and stage.window_size == window
+    )
     more = next(map(reach, found), (0, 0))
     return tuple(side + by for side, by in zip(window, more, strict=True))
 
 
-def hybrid(tape: Tape, x: Tensor, _features: Tensor, _mean: Tensor, *rest: object) -> Tensor:
+def hybrid(tape: Tape, x: Tensor, _features: Tensor, _mean: Tensor, *rest: Any) -> Tensor:
     """Norm, attention and channel attention, shortcut; norm, MLP, shortcut: (B, H, W, C) -> the same."""
     *shared, layer, _kernel = rest
     return _hybrid(tape, x, layer, *shared)
 
 
 def _hybrid(
-    tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None = None, index: Tensor | None = None, *_: Tensor
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    mask: Tensor | None = None,
+    index: Tensor | None = None,
+    *_: Tensor,
 ) -> Tensor:
     tape.registers("norm1", "attn", "conv_block", "norm2", "mlp")
     shortcut, normed = x, tape.layer_norm("norm1", x)
     convolved = channel_attention(tape, normed, layer)
-    y, kept = attend(tape, normed, layer, mask if layer.is_shifted else None, index if shares(layer) else None)
+    y, kept = attend(
+        tape, normed, layer, mask if layer.is_shifted else None, index if shares(layer) else None
+    )
     attended = tape.add("add_attn", shortcut, y)
     scaled = tape.scale("conv_scale", convolved)
     x = tape.add("add_conv", attended, scaled)
@@ -140,14 +150,19 @@ def attend(
     return y, (windows, attended, joined, y)
 
 
-def overlapping(tape: Tape, x: Tensor, _features: Tensor, _mean: Tensor, *rest: object) -> Tensor:
+def overlapping(tape: Tape, x: Tensor, _features: Tensor, _mean: Tensor, *rest: Any) -> Tensor:
     """Norm, attention to larger windows, shortcut; norm, MLP, shortcut: (B, H, W, C) -> the same."""
     *shared, layer, _kernel = rest
     return _overlapping(tape, x, layer, *shared)
 
 
 def _overlapping(
-    tape: Tape, x: Tensor, layer: LayerConfig, _mask: Tensor | None = None, _: Tensor | None = None, index: Tensor | None = None
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    _mask: Tensor | None = None,
+    _: Tensor | None = None,
+    index: Tensor | None = None,
 ) -> Tensor:
     shortcut, normed = x, tape.layer_norm("norm1", x)
     with tape.module("attn"):
@@ -211,7 +226,7 @@ def overlapping_bias(tape: Tape, layer: LayerConfig, index: Tensor | None) -> Te
     return bias_of(tape, entries, where, layer.stage.num_heads)
 
 
-def group(tape: Tape, x: Tensor, part: PartConfig, before: Tensor, *kept: Tensor) -> Tensor:
+def group(tape: Tape, x: Tensor, _part: PartConfig, before: Tensor, *kept: Tensor) -> Tensor:
     """The end of a group: (B, H, W, C), and what entered the group, -> the same; `kept` lives on."""
     image = tape.contiguous("to_image", x.permute(0, 3, 1, 2))
     is_copy = image.storage is not x.storage
@@ -227,7 +242,9 @@ def group(tape: Tape, x: Tensor, part: PartConfig, before: Tensor, *kept: Tensor
     return out
 
 
-def body(tape: Tape, x: Tensor, part: PartConfig, before: Tensor, features: Tensor, *shared: Tensor) -> Tensor:
+def body(
+    tape: Tape, x: Tensor, part: PartConfig, before: Tensor, features: Tensor, *shared: Tensor
+) -> Tensor:
     """Ends the last group; a norm, a convolution and the features of the first one: (B, H, W, C) -> (B, C, H, W)."""
     tape.registers("group", "norm", "conv_after_body")
     with tape.module("group"):

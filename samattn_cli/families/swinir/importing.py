@@ -89,7 +89,9 @@ def _stages(block: str, shapes: list[tuple[int, int, int]], common: Keys) -> lis
 
 def is_swinir(shapes: Shapes) -> bool:
     """Whether it has blocks in residual groups, and not those of HAT besides."""
-    return f"layers.0.residual_group.overlap_attn.{TABLE}" not in shapes and bool({f"{FIRST}{TABLE}", f"{FIRST}{SCALE}"} & shapes.keys())
+    return f"layers.0.residual_group.overlap_attn.{TABLE}" not in shapes and bool(
+        {f"{FIRST}{TABLE}", f"{FIRST}{SCALE}"} & shapes.keys()
+    )
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
