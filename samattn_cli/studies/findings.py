@@ -28,6 +28,7 @@ from ..tape.encoder import forward
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 from .channel_findings import of_channels
 from .on_device import InMemory
+from .overlap_findings import of_overlaps
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is not worth a finding
 MANY = 8  # times fewer tokens, which is more than one patch merging makes
@@ -60,8 +61,13 @@ def findings(
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     items += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     items += [*_best_change(config, totals, changes), *of_channels(config)]
+    items += of_overlaps(config, layers)
     mixes = any(
-        layer.has_residual_block or layer.is_shifted or BLOCKS[layer.stage.block].after
+        layer.has_residual_block
+        or layer.is_shifted
+        or layer.placement.reach != (0, 0)
+        or BLOCKS[layer.stage.block].after
+        or BLOCKS[layer.stage.block].pools
         for layer in config.layers
     )
     if all(layer.windows > 1 for layer in layers) and not mixes:

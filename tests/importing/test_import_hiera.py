@@ -131,3 +131,17 @@ def test_what_samattn_cannot_express_is_named(entries, code, said, tmp_path):
     with pytest.raises(ImportFailedError, match=said) as refused:
         imported(str(as_json(whole, tmp_path / "config.json")))
     assert refused.value.message.code == code
+
+
+def test_a_backbone_has_norms_that_samattn_has_not(tmp_path):
+    """One for each output: read without them, it would have 2,880 parameters too few."""
+    config = transformers.HieraConfig(
+        out_features=["stage1", "stage2", "stage3", "stage4"], architectures=["HieraBackbone"]
+    )
+    with torch.device("meta"):
+        norms = transformers.HieraBackbone(config).hidden_states_norms
+    assert sum(weight.numel() for weight in norms.parameters()) == 2 * (96 + 192 + 384 + 768)
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ImportFailedError, match="LayerNorm for the output of each stage") as error:
+        imported(str(tmp_path))
+    assert error.value.message.code == "unsupported-model"

@@ -13,6 +13,7 @@ from math import isqrt
 from typing import Any
 
 from ...encoder.model import EncoderConfig
+from ...errors import ImportFailedError
 from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, ratio_of
 from ...importing.published_models import published_models
@@ -25,7 +26,7 @@ DEFAULTS = {
     "num_channels": 3, "mask_ratio": 0.6, "architectures": ["HieraModel"],
 }  # fmt: skip
 NECKS = {"HieraForImageClassification": "hiera_classifier", "HieraModel": "hiera_pool"}
-PRETRAINING = "HieraForPreTraining"
+PRETRAINING, BACKBONE = "HieraForPreTraining", "HieraBackbone"
 RUN = {"attention": "sdpa"}
 """Hiera's own code has it where torch has; transformers' is eager."""
 ABSWIN_SIZE = 256
@@ -44,7 +45,13 @@ BLOCK_OF_TRANSFORMERS = re.compile(r"(?:hiera\.)?encoder\.stages\.([0-9]{1,3})\.
 def from_hiera(description: Description) -> Keys:
     """A HieraConfig: the model that `architectures` names, with its pooling, its classifier or its pretraining."""
     description = description.with_defaults(**DEFAULTS)
-    description.expect("architectures", *([name] for name in (*NECKS, PRETRAINING, "HieraBackbone")))
+    if description.entries["architectures"] == [BACKBONE]:
+        text = (
+            f"{description.label}: {BACKBONE} has a LayerNorm for the output of each stage in out_features, which samattn does not "
+            'have for Hiera: with architectures ["HieraModel"] samattn reads its encoder without them'
+        )
+        raise ImportFailedError("unsupported-model", text)
+    description.expect("architectures", *([name] for name in (*NECKS, PRETRAINING)))
     description.expect("hidden_act", "gelu")
     description.ignore("drop_path_rate")
     (architecture,) = description.entries["architectures"]

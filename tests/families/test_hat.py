@@ -1,0 +1,37 @@
+"""What is true of HAT alone: windows of keys that are larger than those of queries."""
+
+from __future__ import annotations
+
+from samattn_cli import analyze, load_config
+from samattn_cli.studies.flow import flow_of
+from tests.public.hat import FAR, RECORDS
+
+RECORD = RECORDS[0]
+
+
+def test_larger_windows_of_keys_are_named_and_their_cost_is_found():
+    """Keys of 12x12 for windows of 8x8: 144 / 64 is 2.25 times the scores, 4 heads' worth in 6 windows of 16x24 pixels."""
+    report = analyze(RECORD.config({"image_size": [16, 24]}), verify=False)
+    far = report.layers[2]
+    assert far.placement == "8x8 keys 12x12"
+    assert far.attention_bytes == 2 * 6 * 64 * 144 * 4
+    (finding,) = [each for each in report.findings if each.code == "overlapping-windows"]
+    assert all(each in finding.message for each in ("2 layers", "8x8", "12x12", "2.25x", "blocks.2"))
+
+
+def test_a_token_sees_the_larger_window_and_what_channel_attention_pools():
+    """Without hybrid blocks a pixel of the first window sees its 8 rows and 2 more below, of the next one 2 on each side."""
+    alone = load_config(
+        {
+            "image_size": 24,
+            "patch_size": 1,
+            "patch_embed": "hat_pixels",
+            "pos_embed": "none",
+            "stages": [FAR],
+        }
+    )
+    (layer,) = flow_of(alone).layers
+    assert (layer.smallest, layer.largest) == (10 * 10, 12 * 12)
+    pooled = flow_of(RECORD.config({"image_size": [16, 24]})).layers[0]
+    assert pooled.sees_all
+    assert not pooled.mixes_all
