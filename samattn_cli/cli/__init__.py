@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, Message
 from .help import kept_help
+
+HELP = frozenset({"-h", "--help", "help"})
 
 
 def run() -> None:
@@ -31,10 +33,21 @@ def run() -> None:
         code = _own_code(leaving, 0) if pipe_closed else leaving.code  # Rich exits 1 on a closed pipe
     except OSError as error:  # a usage error could not be printed: standard error is full
         code = _own_code(error, EXIT_ERROR)
+    code = code or _help_to_nowhere(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError, ValueError):  # the stream is closed or None
             stream.flush()
     os._exit(code)
+
+
+def _help_to_nowhere(words: list[str]) -> int:
+    """The exit code of help whose standard output is closed: Typer prints it to nobody, without an error."""
+    if sys.stdout is not None or HELP.isdisjoint(words):
+        return 0
+    from .output import say
+
+    say(Message("output-closed", "standard output is closed"), style="red")
+    return EXIT_ERROR
 
 
 def _run(words: list[str]) -> None:

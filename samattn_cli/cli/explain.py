@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError, code_of
-from ..figures import EXPLAINED, figure_for_option, listed
+from ..figures import ALIASES, EXPLAINED, FIGURES, figure_for_option, listed, named
 from ..files.load import load_config
 from ..records import replace
 from ..render import LATEX, PAGES, TEXTS
@@ -81,8 +81,10 @@ def explain(
     try:
         report = explain_figure(encoder, where, metric)
     except UsageError as error:
-        if code_of(error.message) != "unknown-layer" or known_as(where, EXPLAINED) is None:
+        name = known_as(where, [*FIGURES, *ALIASES])
+        if code_of(error.message) != "unknown-layer" or name is None:
             raise
-        hint = command("explain", config, "--metric", where)
-        raise UsageError("unknown-layer", f"{where}: is a metric, and not a layer; write {hint}") from None
+        explained = named(name, EXPLAINED)
+        hint = f"write {command('explain', config, '--metric', name)}" if explained else "it has no formula"
+        raise UsageError("unknown-layer", f"{where}: is a metric, and not a layer; {hint}") from None
     deliver(report, chosen(format_), formats, replace(terminal_options(), full=others))

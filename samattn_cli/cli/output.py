@@ -190,16 +190,21 @@ def _unwritable(error: OSError) -> OutputError:
 
 @contextmanager
 def informing() -> Iterator[None]:
-    """For output that only informs (version, help): if it cannot be printed, say so and keep the exit code."""
+    """For output that only informs (version, help): if it cannot be printed, say so, and exit with 2.
+
+    A reader who has read enough, as in ``samattn --help | head``, is not an error.
+    """
     try:
         yield
     except OutputError as error:
         say(str(error), style="red")
+        raise typer.Exit(EXIT_ERROR) from None
     except OSError as error:
         drop(sys.stdout)
-        if not isinstance(error, BrokenPipeError):
-            say(str(_unwritable(error)), style="red")
-        raise typer.Exit from None
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit from None
+        say(str(_unwritable(error)), style="red")
+        raise typer.Exit(EXIT_ERROR) from None
 
 
 def _can_write(text: str) -> bool:

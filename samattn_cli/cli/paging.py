@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -16,8 +16,6 @@ VARIABLES = ("SAMATTN_PAGER", "PAGER")
 DEFAULT = "less"
 SETTINGS = {"LESS": "FRX", "LV": "-c"}
 """What pagers read from the environment, unless the user has set it: as git sets them. R keeps colours."""
-NOT_RUN = (126, 127)
-"""The exit codes of a shell that cannot run a command."""
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 NAME = "no_pager"
 OPTION = "--no-pager"
@@ -83,7 +81,7 @@ def erase(text: str) -> None:
 
 
 def show_in_pager(text: str) -> bool:
-    """Show a text in the pager until the user leaves it; False if the pager could not be run.
+    """Show a text in the pager until the user leaves it; False if the pager failed, and so may not have shown it.
 
     A user who leaves early, or presses Ctrl-C in it, is not an error.
     """
@@ -98,10 +96,18 @@ def show_in_pager(text: str) -> bool:
         env=SETTINGS | charset | os.environ,
     )
     assert process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
-    with suppress(BrokenPipeError, KeyboardInterrupt):
-        process.stdin.write(text.encode(encoding, "replace"))
-    with suppress(BrokenPipeError, KeyboardInterrupt):
-        process.stdin.close()
-    while True:
-        with suppress(KeyboardInterrupt):  # it is for the pager
-            return process.wait() not in NOT_RUN
+    pipe = process.stdin
+    is_read = _finished(lambda: pipe.write(text.encode(encoding, "replace"))) & _finished(pipe.close)
+    while not _finished(process.wait):
+        is_read = False
+    return process.returncode == 0 or not is_read
+
+
+def _finished(step: Callable[[], Any]) -> bool:
+    """Run a step to its end; False if the user pressed Ctrl-C, which is for the pager."""
+    try:
+        with suppress(BrokenPipeError):
+            step()
+    except KeyboardInterrupt:
+        return False
+    return True

@@ -127,7 +127,11 @@ class Rules:
                 yield where, problem
 
     def _run(self) -> Iterator[tuple[Where, Message]]:
-        seen: list[Where] = []
+        wrong = [chooser for chooser in RUN_READERS if ("run", chooser) in self.broken]
+        unsure = {key for chooser in wrong for keys in RUN_READERS[chooser].values() for key in keys}
+        seen = [
+            self._at(("run",), key) for key in unsure
+        ]  # whether they are used depends on a word that is wrong
         for chooser in RUN_READERS:
             for where, message in self._unused_keys(("run",), chooser):
                 if where not in seen:  # a key that depends on another, which the mode does not use either

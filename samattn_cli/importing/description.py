@@ -40,6 +40,7 @@ class Description:
         warnings: sentences for whoever runs the import. They go to standard error and into the config.
         read: the names of the entries that have been read.
         present: the names of the entries that it has, with those of each inner description that has been read.
+        given: the names of its own entries that the file has, without a library's defaults.
         shown: an entry's place ("file.yaml:3:7") and its name in the file, where they are known.
     """
 
@@ -48,6 +49,7 @@ class Description:
     ) -> None:
         self.label = label
         present = {key: value for key, value in entries.items() if value is not None}
+        self.given = frozenset(present)
         self.entries = {**(defaults or {}), **present}
         self.notes: list[str] = []
         self.warnings: list[str] = []
@@ -74,8 +76,11 @@ class Description:
 
     def inner_or(self, key: str, default: Mapping[str, Any]) -> Description:
         """The description under `key`, or `default` if it is missing; its model_type is that of `default` if it has none."""
+        is_missing = self.entries.get(key) is None
         self.entries.setdefault(key, dict(default))
         inner = self.inner(key)
+        if is_missing:
+            inner.given = frozenset()
         if not inner.entries.get("model_type"):
             inner.entries["model_type"] = default.get("model_type")
         return inner
@@ -84,7 +89,7 @@ class Description:
         """The same description, with the library's defaults for missing entries."""
         completed = Description(self.label, self.entries, defaults)
         completed._share(self)
-        completed.shown = self.shown
+        completed.shown, completed.given = self.shown, self.given
         return completed
 
     def _share(self, outer: Description) -> None:
@@ -173,9 +178,10 @@ class Description:
 
     def _unsupported(self, key: str, value: Any, supported: str) -> ImportFailedError:
         place, name = self._shown(key)
+        default = "" if key in self.given else ", its default"
         return ImportFailedError(
             "unsupported-model",
-            f"{place}: samattn cannot express {name} {quoted(value)}; it supports {supported}",
+            f"{place}: samattn cannot express {name} {quoted(value)}{default}; it supports {supported}",
         )
 
     def _shown(self, key: str) -> tuple[str, str]:
@@ -201,9 +207,11 @@ class Description:
     def wrong(self, key: str, wanted: str) -> ImportFailedError:
         """The error for an entry that is not what is `wanted`."""
         place, name = self._shown(key)
-        return ImportFailedError(
-            "wrong-entry", f"{place}: {name} must be {wanted}, not {quoted(self._get(key))}"
-        )
+        value = quoted(self._get(key))
+        is_wrong = f"must be {wanted}, not {value}"
+        if key not in self.given:
+            is_wrong = f"is missing, and its default, {value}, cannot be taken: give {wanted}"
+        return ImportFailedError("wrong-entry", f"{place}: {name} {is_wrong}")
 
 
 def as_size(sides: Sequence[int]) -> Size:

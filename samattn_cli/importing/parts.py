@@ -60,6 +60,7 @@ def encoder_of(description: Description, known: Collection[str]) -> tuple[str, D
     """The model_type of the encoder in a model's description, and its description; None if samattn has none of it."""
     path = next(_paths(description.entries, known, MOST_DEPTH), None)
     if path is None:
+        _check_mappings(description, MOST_DEPTH)
         return None
     inside = description
     for key in path:
@@ -69,6 +70,19 @@ def encoder_of(description: Description, known: Collection[str]) -> tuple[str, D
         whole = description.entries.get("model_type", "model")
         description.notes.append(f"The encoder of this {whole}: its {'.'.join(path)}, of type {word}.")
     return word, inside
+
+
+def _check_mappings(description: Description, depth: int) -> None:
+    """Check that what may describe an encoder is a mapping.
+
+    Raises:
+        ImportFailedError: if an entry is not; it is then what is wrong, and not the model_type.
+    """
+    for key in PARTS if depth else ():
+        if isinstance(inside := description.entries.get(key), Mapping):
+            _check_mappings(description.inner(key), depth - 1)
+        elif inside is not None and key.endswith("_config"):
+            raise description.wrong(key, "a mapping")
 
 
 def is_backbone(encoder: Description) -> bool:

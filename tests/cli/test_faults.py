@@ -295,10 +295,12 @@ def test_what_streams_are_called() -> None:
     ("command", "code"),
     sampled(
         [
-            ("samattn --version >/dev/full", 0),
-            ("samattn --version >&-", 0),
-            ("samattn --help >/dev/full 2>/dev/full", 0),
-            ("samattn analyze --help >/dev/full", 0),
+            ("samattn --help >&-", 2),
+            ("samattn --version >/dev/full", 2),
+            ("samattn --version >&-", 2),
+            ("samattn --help >/dev/full 2>/dev/full", 2),
+            ("samattn analyze --help >/dev/full", 2),
+            ("samattn help sweep >&-", 2),
             ("set -o pipefail; samattn --help | true", 0),
             ("samattn analyze --no-such 2>/dev/full", 2),
             ("samattn no-such 2>/dev/full", 2),

@@ -113,6 +113,8 @@ HINTS = {
     ("sweep", "sam_vit_b", "--image-size=512", "768x1024", "1024"):
         ("[split-value]", "768x1024 1024 are not", "--resolutions 512,768x1024,1024"),
     ("sweep", "sam_vit_b", "--dtypes", "fp16", "fp32"): ("[split-value]", "--dtypes fp16,fp32"),
+    ("explain", "rf_detr_nano", "peak_memory"): ("[unknown-layer]", "samattn explain rf_detr_nano --metric peak_memory"),
+    ("explain", "rf_detr_nano", "latency"): ("[unknown-layer]", "latency: is a metric", "no formula"),
     ("measure", "sam_vit_b", "--resolutions", "512", "1024"): ("[split-value]", "--resolutions 512,1024"),
     ("verify", "sam_vit_b", "--set", "depth=12", "num_heads=12"): ("[split-value]", "--set depth=12 --set num_heads=12"),
     ("analyze", "sam_vit_b", "--device", "RTX", "4090"): ("[extra-argument]", "--device rtx_4090"),

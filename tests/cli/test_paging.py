@@ -130,6 +130,15 @@ def test_the_pager_has_what_analyze_printed_before_the_cross_check(monkeypatch: 
     assert "not cross-checked" in whole
 
 
+@pytest.mark.parametrize("pager", ["exit 3", "cat >/dev/null; false", "kill -9 $$"])
+def test_a_pager_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch, pager: str) -> None:
+    show = output.show_in_pager
+    terminal = Terminal(monkeypatch, 5)
+    monkeypatch.setattr(output, "show_in_pager", show)
+    assert "peak_bytes" in terminal.run("metrics", PAGER=pager)
+    assert terminal.run("metrics", PAGER="cat >/dev/null") == ""
+
+
 def test_a_pager_that_cannot_be_run_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -281,3 +281,10 @@ def test_keys_that_a_mode_does_not_read_leave_its_hash_alone():
     kept = [replace(each, run=replace(each.run, grad=True)) for each in frozen]
     assert config_hash(frozen[0]) == config_hash(frozen[1])
     assert config_hash(kept[0]) != config_hash(kept[1])
+
+
+@pytest.mark.parametrize(("chooser", "key"), [("parallel=fspd2", "gpus=4"), ("mode=trainin", "ema=true")])
+def test_a_misspelt_word_is_all_that_is_said_of_the_keys_that_depend_on_it(chooser: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("sam_vit_b", [f"run.{chooser}", f"run.{key}"])
+    assert caught.value.codes == ("unknown-value",)

@@ -1,5 +1,6 @@
 """Encoders that samattn has, in models of other names and inside larger models: equal to the real module of transformers."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers.models.slanext.modeling_slanext import SLANeXtVisionEncoder
 from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrVisionModel
 
 from samattn_cli import analyze, load_config
-from samattn_cli.errors import ConfigError, ImportFailedError
+from samattn_cli.errors import ConfigError, ImportFailedError, code_of
 from samattn_cli.importing.importer import imported
 from tests.support.importing import as_json
 from tests.support.sampling import sampled
@@ -293,3 +294,39 @@ def test_a_refusal_does_not_mislead(name, tmp_path):
         imported(str(as_json(entries, tmp_path / "config.json")))
     assert said in str(caught.value)
     assert ("did you mean" in str(caught.value)) == (name == "a misspelling")
+
+
+@pytest.mark.parametrize(
+    ("entries", "place", "words"),
+    [
+        ({"model_type": "clip", "vision_config": []}, "c.json", ("vision_config must be a mapping", "[]")),
+        (
+            {"model_type": "mask2former", "backbone_config": 3},
+            "c.json",
+            ("backbone_config must be a mapping", "3"),
+        ),
+        (
+            {"model_type": "qwen2_5_omni", "thinker_config": {"vision_config": "x"}},
+            "c.json: thinker_config",
+            ("vision_config must be a mapping", "x"),
+        ),
+        (
+            {"model_type": "lw_detr"},
+            "c.json",
+            ("projector_scale_factors is missing", "its default, []", "2.0, 1.0"),
+        ),
+        (
+            {"model_type": "lw_detr", "projector_scale_factors": []},
+            "c.json",
+            ("projector_scale_factors must be a list", "not []"),
+        ),
+    ],
+    ids=str,
+)
+def test_an_entry_that_is_wrong_is_named_and_a_default_is_called_one(entries, place, words, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps(entries), "utf-8")
+    with pytest.raises(ImportFailedError) as error:
+        imported(str(tmp_path / "c.json"), print)
+    assert code_of(error.value.message) == "wrong-entry"
+    assert str(error.value).startswith(f"{tmp_path / place}: {words[0]}")
+    assert all(word in str(error.value) for word in words)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from samattn_cli.stack.tracing.load import on_device
 from samattn_cli.stack.tracing.run import Inputs, trace
 from tests.support.ampere import ON_AMPERE
 
@@ -37,10 +39,10 @@ class Scaled(torch.Tensor):
         return func(*whole, **(kwargs or {}))
 
 
-def linear(width, out):
-    module = nn.Linear(width, out, device="meta", bias=False)
-    numbers = torch.empty(out, width, dtype=torch.int8, device="meta")
-    module.weight = nn.Parameter(Scaled(numbers, torch.empty(out, 1, device="meta")), requires_grad=False)
+def linear(width, out, device="meta"):
+    module = nn.Linear(width, out, device=device, bias=False)
+    numbers = torch.zeros(out, width, dtype=torch.int8, device=device)
+    module.weight = nn.Parameter(Scaled(numbers, torch.zeros(out, 1, device=device)), requires_grad=False)
     return module
 
 
@@ -64,6 +66,28 @@ def test_a_quantized_weight_takes_its_numbers_and_its_scales():
     assert [
         "0.weight of type Scaled keeps numbers in int8 16x8 and float32 16x1" in note for note in notes
     ] == [True]
+
+
+@pytest.mark.parametrize("made_on", ["meta", "cpu"])
+def test_a_quantized_weight_in_another_type_keeps_its_numbers(made_on):
+    """Its int8 numbers stay; its scales and the other weights get the type."""
+    module = nn.Sequential(linear(8, 16, made_on), nn.Linear(16, 4, bias=False, device=made_on))
+    moved = on_device(module, "meta", torch.bfloat16)
+    weight = moved[0].weight
+    assert type(weight.data) is Scaled
+    assert [(each.dtype, each.device.type) for each in (weight.numbers, weight.scale)] == [
+        (torch.int8, "meta"),
+        (torch.bfloat16, "meta"),
+    ]
+    run = traced(moved, (3, 8), "bfloat16")
+    assert [weight.sizes for weight in run.weights] == [(16 * 8, 16 * 2), (4 * 16 * 2,)]
+
+
+def test_a_quantized_buffer_can_leave_the_meta_device():
+    table = nn.Module()
+    table.register_buffer("table", linear(8, 16).weight.data)
+    moved = on_device(table, "cpu", None).table
+    assert (type(moved), moved.numbers.device.type, int(moved.numbers.sum())) == (Scaled, "cpu", 0)
 
 
 def test_a_buffer_that_others_hold_takes_their_bytes():

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ...errors import SamattnError, did_you_mean
 
@@ -263,12 +265,27 @@ def _moved(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
     to = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
     if tensor.device.type == device and tensor.dtype == to:
         return tensor
-    if tensor.is_meta:
+    if is_traceable_wrapper_subclass(tensor):
+        moved = _wrapped(tensor, device, to)
+    elif tensor.is_meta:
         moved = torch.empty_strided(tensor.shape, tensor.stride(), dtype=to, device=device)
         moved = moved if device == "meta" else moved.zero_()
     else:
         moved = tensor.detach().to(device=device, dtype=to)
     return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+
+
+def _wrapped(tensor: Tensor, device: str, dtype: torch.dtype) -> Tensor:
+    """A tensor that is made of others, such as a quantized weight, by its own code; by its parts if that loses them."""
+    with suppress(Exception):  # a class need not say how it is moved, and most cannot leave the meta device
+        moved = tensor.detach().to(device=device, dtype=dtype)
+        if type(moved) is type(tensor):
+            return moved
+    own: Any = tensor.detach()
+    names, about = own.__tensor_flatten__()
+    real = dtype if dtype.is_floating_point else None
+    parts = {name: _moved(getattr(own, name), device, real) for name in names}
+    return cast("Tensor", type(own).__tensor_unflatten__(parts, about, own.shape, own.stride()))
 
 
 def make_importable(folder: str) -> None:
