@@ -4,7 +4,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 
 - cuBLAS workspaces: one for each thread that runs a product, never freed (cuda/CUDABlas.cpp, parseChosenWorkspaceSize);
 - cuBLASLt, which runs a linear layer with a bias, has had that workspace too since `LT_UNIFIED_SINCE`; before it had one of its
-  own, and before `LT_KEPT_SINCE` it took that anew in each call (seen in dry runs of torch 2.6 to 2.14, and on an H200);
+  own, and before `LT_KEPT_SINCE` it took that anew in each call (seen in dry runs of torch 2.6, 2.8 to 2.14, and on an H200);
 - LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
 - folding copies columns that are not contiguous, and its result keeps their size (native/cuda/Col2Im.cu);
 - softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
@@ -51,7 +51,7 @@ WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 LT_WORKSPACE_BYTES = 1 << 20
 SEEDS_ON_DEVICE_SINCE = (2, 14)
-LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 7), (2, 12)
+LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 9), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 
