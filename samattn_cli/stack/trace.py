@@ -180,15 +180,19 @@ def trace_saved(model: ImageEncoder, image: Tensor) -> dict[str, int]:
     def enter(section: Section) -> None:
         parts.append(section[0])
 
+    def counts(tensor: Tensor) -> bool:
+        return tensor.device == image.device and storage_key(tensor) not in weights
+
     def pack(tensor: Tensor) -> _Kept:
         saved = _Kept(tensor.detach())  # an output that its own node keeps would keep that node
-        if tensor.device == image.device and storage_key(tensor) not in weights:
+        if counts(tensor):
             kept.append((parts[-1], weakref.ref(saved)))
         return saved
 
     def claim(*inputs: Tensor) -> None:
         """The checkpoint saved these just before its block began, so they count for the block."""
-        kept[-len(inputs) :] = [(parts[-1], ref) for _, ref in kept[-len(inputs) :]]
+        before = len(kept) - sum(map(counts, inputs))
+        kept[before:] = [(parts[-1], ref) for _, ref in kept[before:]]
 
     with (
         torch.enable_grad(),

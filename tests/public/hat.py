@@ -217,7 +217,8 @@ RECORDS = (
             "padded": {},
             "autocast, 4 times": {"run.autocast": "bfloat16", "upscale": 4, "image_size": [16, 24]},
             "frozen groups, batch": {"run.trains": ["blocks.1", "neck"], "run.batch_size": 2} | TRAINING,
-            "global": {
+            "global, checkpointing": {
+                "run.checkpointing": True,
                 "stages": [HYBRIDS | {"global_attn_indexes": [1]}, FAR | {"window_size": 0}, NEXT, FAR],
                 "image_size": [16, 24],
             }
