@@ -369,6 +369,11 @@ def mean_of_image(x: Tensor) -> Backward:
     return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(2, height).expand(3, width)),)
 
 
+def sum_over(x: Tensor, dim: int) -> Backward:
+    """A sum over a dimension, which is kept: g, repeated over it without a copy."""
+    return lambda _, g: (g.expand(dim, x.shape[dim]),)
+
+
 def max_along(x: Tensor, index: Tensor, dim: int) -> Backward:
     """Maxima over a dimension: the gradient goes to the place of each maximum (value_selecting_reduction_backward)."""
     return lambda tape, g: tape.make("grad_input", "index", (g.unsqueeze(dim), index.unsqueeze(dim)), x.shape)

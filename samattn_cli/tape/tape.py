@@ -446,6 +446,12 @@ class Tape(Recorder):
         (out,) = self.make(name, "mean", (x,), shape)
         return self.derived(name, out, (x,), derivatives.mean(x, dim))
 
+    def sum(self, name: str, x: Tensor, dim: int) -> Tensor:
+        """The sum over `dim`, kept as a dimension of size 1."""
+        shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
+        (out,) = self.make(name, "sum", (x,), shape)
+        return self.derived(name, out, (x,), derivatives.sum_over(x, dim))
+
     def max_along(self, name: str, x: Tensor, dim: int) -> Tensor:
         """``x.max(dim).values``, without that dimension. The places of the maxima, int64, are allocated too."""
         shape = (*x.shape[:dim], *x.shape[dim + 1 :])

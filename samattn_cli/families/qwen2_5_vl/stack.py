@@ -26,10 +26,10 @@ UNIT = MERGE**2
 """Tokens that stay together in every order."""
 
 
-def windows(grid: Pair, size: Pair) -> list[Tensor]:
-    """For each window of an image, the indices of its squares of 2x2 tokens, in row-major order of the image."""
-    H, W = (side // MERGE for side in grid)
-    h, w = (side // MERGE for side in size)
+def windows(grid: Pair, size: Pair, merge: int = MERGE) -> list[Tensor]:
+    """For each window of an image, the indices of its squares of `merge` x `merge` tokens, in row-major order of the image."""
+    H, W = (side // merge for side in grid)
+    h, w = (side // merge for side in size)
     places = torch.arange(H * W, device="cpu").view(H, W)
     return [window.flatten() for rows in places.split(h) for window in rows.split(w, dim=1)]
 
@@ -110,7 +110,7 @@ def turned(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
     """Queries and keys (T, h, d) rotated by their positions (T, d) in float32; the results have their type."""
     dtype = q.dtype
     q, k = q.float(), k.float()
-    cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
+    cos, sin = cos.unsqueeze(-2).float(), sin.unsqueeze(-2).float()
     turned_q = (q * cos) + (rotate_half(q) * sin)
     turned_k = (k * cos) + (rotate_half(k) * sin)
     turned_q = turned_q.to(dtype)
@@ -135,41 +135,33 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention with rotary positions, one window after the other."""
+class OneByOne(nn.Module):
+    """Attention of one window after the other, then a projection.
 
-    def __init__(self, layer: LayerConfig, kernel: str) -> None:
+    Args:
+        stage: has the width and the heads.
+        lengths: tokens of each window of an image.
+        kernel: "eager" or "sdpa".
+    """
+
+    proj: nn.Linear
+
+    def __init__(self, stage: StageConfig, lengths: tuple[int, ...], kernel: str) -> None:
         super().__init__()
-        stage, size = layer.stage, layer.windows.size
-        self.lengths = tuple(UNIT * len(window) for window in windows(layer.grid, size))
+        self.lengths, self.kernel = lengths, kernel
         self.num_heads, self.kv_heads = stage.num_heads, stage.kv_heads
         self.head_dim = stage.embed_dim // stage.num_heads
-        self.scale = (stage.embed_dim // stage.num_heads) ** -0.5
-        self.kernel = kernel
-        self.qkv = nn.Linear(
-            stage.embed_dim, (self.num_heads + 2 * self.kv_heads) * self.head_dim, bias=stage.qkv_bias
-        )
-        self.proj = nn.Linear(stage.embed_dim, stage.embed_dim)
+        self.scale = self.head_dim**-0.5
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """(T, C) with positions (T, d) -> (T, C)."""
-        T = len(x)
-        q, k, v = self._projected(x)
-        q, k = turned(q, k, cos, sin)
+    def by_windows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries (T, h, d), and keys and values (T, k, d) -> (T, C)."""
+        T = len(q)
         lengths = list(self.lengths * (T // sum(self.lengths)))
         chunks = [torch.split(each.transpose(0, 1).unsqueeze(0), lengths, dim=2) for each in (q, k, v)]
         attend = self._sdpa if self.kernel == "sdpa" else self._eager
         outputs = [attend(q, self._for_each(k), self._for_each(v)) for q, k, v in zip(*chunks, strict=True)]
         x = torch.cat(outputs, dim=1)  # (1, T, h, d)
         return self.proj(x.reshape(T, -1))
-
-    def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Queries (T, h, d), and keys and values (T, k, d)."""
-        qkv, T = self.qkv(x), len(x)
-        if self.kv_heads == self.num_heads:
-            return qkv.reshape(T, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
-        sizes = [heads * self.head_dim for heads in (self.num_heads, self.kv_heads, self.kv_heads)]
-        return tuple(each.view(T, -1, self.head_dim) for each in qkv.split(sizes, dim=-1))
 
     def _for_each(self, x: Tensor) -> Tensor:
         """Keys or values (1, k, n, d), repeated for the heads of each group: (1, h, n, d). Source: EXAONE 4.5's repeat_kv."""
@@ -188,6 +180,32 @@ class Attention(nn.Module):
     def _sdpa(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Torch's scaled_dot_product_attention: (1, h, n, d), each -> (1, n, h, d)."""
         return F.scaled_dot_product_attention(q, k, v, scale=self.scale).transpose(1, 2).contiguous()
+
+
+class Attention(OneByOne):
+    """Multi-head self-attention with rotary positions, one window after the other."""
+
+    def __init__(self, layer: LayerConfig, kernel: str) -> None:
+        stage = layer.stage
+        lengths = tuple(UNIT * len(window) for window in windows(layer.grid, layer.windows.size))
+        super().__init__(stage, lengths, kernel)
+        heads = self.num_heads + 2 * self.kv_heads
+        self.qkv = nn.Linear(stage.embed_dim, heads * self.head_dim, bias=stage.qkv_bias)
+        self.proj = nn.Linear(stage.embed_dim, stage.embed_dim)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """(T, C) with positions (T, d) -> (T, C)."""
+        q, k, v = self._projected(x)
+        q, k = turned(q, k, cos, sin)
+        return self.by_windows(q, k, v)
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Queries (T, h, d), and keys and values (T, k, d)."""
+        qkv, T = self.qkv(x), len(x)
+        if self.kv_heads == self.num_heads:
+            return qkv.reshape(T, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+        sizes = [heads * self.head_dim for heads in (self.num_heads, self.kv_heads, self.kv_heads)]
+        return tuple(each.view(T, -1, self.head_dim) for each in qkv.split(sizes, dim=-1))
 
 
 class MLP(nn.Module):

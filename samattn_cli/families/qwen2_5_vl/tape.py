@@ -36,16 +36,32 @@ def block(
     kernel: str = "eager",
 ) -> Tensor:
     """Pre-norm block with rotary positions (T, d) each: (T, C) -> (T, C)."""
+
+    def attend(normed: Tensor) -> Tensor:
+        return attention(tape, normed, (cos, sin), layer, kernel)
+
+    return pre_norm(tape, x, layer.stage, attend, rms_norm, gated_mlp)
+
+
+def pre_norm(
+    tape: Tape,
+    x: Tensor,
+    stage: StageConfig,
+    attend: Callable[[Tensor], Tensor],
+    norm: Callable[[Tape, str, Tensor], Tensor],
+    mlp: Callable[[Tape, Tensor, StageConfig], Tensor],
+) -> Tensor:
+    """Attention, then an MLP, each after a norm and with its shortcut: (T, C) -> (T, C)."""
     tape.registers("norm1", "norm2", "attn", "mlp")
-    normed = rms_norm(tape, "norm1", x)
+    normed = norm(tape, "norm1", x)
     with tape.module("attn"):
-        attended = attention(tape, normed, (cos, sin), layer, kernel)
+        attended = attend(normed)
     tape.free(normed)
     joined = tape.add("add_attn", x, attended)
     tape.free(attended)
-    normed = rms_norm(tape, "norm2", joined)
+    normed = norm(tape, "norm2", joined)
     with tape.module("mlp"):
-        y = gated_mlp(tape, normed, layer.stage)
+        y = mlp(tape, normed, stage)
     tape.free(normed)
     out = tape.add("add_mlp", joined, y)
     tape.free(joined, y)
@@ -56,16 +72,25 @@ def attention(
     tape: Tape, x: Tensor, positions: tuple[Tensor, Tensor], layer: LayerConfig, kernel: str
 ) -> Tensor:
     """Multi-head self-attention, one window after the other: (T, C) -> (T, C)."""
-    T, C = x.shape
-    attend = sdpa if kernel == "sdpa" else eager
     qkv, (q, k, v) = projected(tape, x, layer.stage)
     q, k = turned(tape, (q, k), *positions)
-    lengths = lengths_of(layer) * (T // prod(layer.grid))
-    chunks = (each.transpose(0, 1).unsqueeze(0).split(lengths, 2) for each in (q, k, v))
-    outputs = [of_window(tape, chunk, attend, layer.stage) for chunk in zip(*chunks, strict=True)]
+    lengths = lengths_of(layer) * (x.shape[0] // prod(layer.grid))
+    out = one_by_one(tape, (q, k, v), lengths, kernel, layer.stage)
+    tape.free(q, k, qkv)
+    return out
+
+
+def one_by_one(
+    tape: Tape, qkv: tuple[Tensor, ...], lengths: tuple[int, ...], kernel: str, stage: StageConfig
+) -> Tensor:
+    """Attention of windows of so many tokens, one after the other, then the projection: (T, h, d) each -> (T, C)."""
+    T, h, d = qkv[0].shape
+    attend = sdpa if kernel == "sdpa" else eager
+    chunks = (each.transpose(0, 1).unsqueeze(0).split(lengths, 2) for each in qkv)
+    outputs = [of_window(tape, chunk, attend, stage) for chunk in zip(*chunks, strict=True)]
     joined = tape.cat("join_windows", outputs, 1)  # (1, T, h, d)
-    out = tape.linear("proj", joined.view(T, C), C)
-    tape.free(joined, *outputs, q, k, qkv)
+    out = tape.linear("proj", joined.view(T, h * d), h * d)
+    tape.free(joined, *outputs)
     return out
 
 
@@ -130,15 +155,17 @@ def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def turned(tape: Tape, both: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
     """Queries and keys (T, h, d) rotated by their positions (T, d) in float32; the results have their type."""
-    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     named = tuple(zip(("rotate_q", "rotate_k"), both, strict=True))
     wide = [tape.cast(f"{name}.float", x, WIDE) for name, x in named]
-    summed = [turn(tape, name, x, cos, sin, _half_turn) for (name, _), x in zip(named, wide, strict=True)]
+    wide_cos, wide_sin = tape.cast("cos.float", cos, WIDE), tape.cast("sin.float", sin, WIDE)
+    angles = wide_cos.unsqueeze(1), wide_sin.unsqueeze(1)
+    summed = [turn(tape, name, x, *angles, _half_turn) for (name, _), x in zip(named, wide, strict=True)]
     low = []
     for (name, x), each in zip(named, summed, strict=True):
         low.append(tape.cast(f"{name}.cast", each, x.item_bytes))
         tape.free(each, keep=low[-1])
-    tape.free(*(each for each, x in zip(wide, both, strict=True) if each is not x))
+    narrow = (*both, cos, sin)
+    tape.free(*(each for each, x in zip((*wide, wide_cos, wide_sin), narrow, strict=True) if each is not x))
     return tuple(low)
 
 
@@ -195,14 +222,21 @@ def in_order(tape: Tape, name: str, x: Tensor, order: Tensor) -> Tensor:
 
 def rotations(tape: Tape, tokens: Dim, head_dim: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the angles of T tokens: (T, d) each. They do not depend on the image: no FLOPs count."""
-    quarter = head_dim // 4
     positions = tape.integers("position_ids", tokens, 2)
+    tables = rotations_of(tape, positions, head_dim)
+    tape.free(positions)
+    return tables
+
+
+def rotations_of(tape: Tape, positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """The same for positions (T, 2)."""
+    tokens, quarter = positions.shape[0], head_dim // 4
     wide = tape.computed("positions", tokens, 2, 1, item_bytes=WIDE, reads=(positions,))
     frequencies = tape.computed("inv_freq", quarter, item_bytes=WIDE)
     angles = tape.computed("angles", tokens, 2, quarter, item_bytes=WIDE, reads=(wide, frequencies))
     tape.free(wide, frequencies)
     cos, sin = (_spread(tape, name, angles) for name in ("cos", "sin"))
-    tape.free(angles, positions)
+    tape.free(angles)
     return cos, sin
 
 

@@ -110,15 +110,18 @@ def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """The block needs the order of windows, and windows and heads that fit this order and the rotary positions."""
     yield from _needs_order(config, ("stages", at, "block"), f"block {WORD}")
-    yield from _layer_problems(config, at)
+    yield from layer_problems(config, at)
 
 
-def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Each problem once, at the key of the stage or of the override that the first block concerned has it from."""
+def layer_problems(config: EncoderConfig, at: int, merge: int = MERGE) -> Iterator[Problem]:
+    """What is wrong with windows, of whole squares of `merge` tokens a side, and heads.
+
+    Each problem once, at the key of the stage or of the override that the first block concerned has it from.
+    """
     window, first = window_of(config), config.layers[0].stage
     problems: dict[tuple[int | str, ...], Message] = {}
     for layer in (layer for layer in config.layers if layer.stage_index == at):
-        if not layer.is_global and (message := _window_problem(layer.windows.size, window)):
+        if not layer.is_global and (message := _window_problem(layer.windows.size, window, merge)):
             problems.setdefault(place_of(config, layer, "window_size"), message)
         if message := _heads_problem(layer.stage, first):
             problems.setdefault(place_of(config, layer, "num_heads"), message)
@@ -131,9 +134,9 @@ def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     yield from problems.items()
 
 
-def _window_problem(size: Pair, first: Pair) -> Message | None:
+def _window_problem(size: Pair, first: Pair, merge: int) -> Message | None:
     """What is wrong with a window, where the tokens are in the order of the `first` one."""
-    if any(side % MERGE for side in size):
+    if any(side % merge for side in size):
         return Message(
             "window-not-even",
             f"window_size {side_or_sides(size)} must be even: squares of {MERGE}x{MERGE} tokens are merged",
