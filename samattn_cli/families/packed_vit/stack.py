@@ -38,7 +38,7 @@ class PatchesInARow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(1, in_chans, p, T * p) -> (T, C), transposed in memory."""
-        return self.proj(x).flatten(2).transpose(1, 2)[0]
+        return self.proj(x).flatten(2).transpose(1, 2).squeeze(0)
 
 
 class FlatPatches(nn.Module):

@@ -5,6 +5,7 @@ Shapes: T tokens of all images, C width, h heads, d = C / h.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from ...encoder.model import StageConfig
@@ -117,7 +118,7 @@ def ordered_positions(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, 
     tokens = tape.rows("tokens_in_order", normed, (order,), T, C)
     tape.free(normed)
     wide = qwen.rotations_of(tape, places, C // stage.num_heads)
-    cos, sin = (tape.cast(name, each, x.item_bytes) for name, each in zip(("cos", "sin"), wide, strict=True))
+    cos, sin = (tape.cast(name, each, tokens.item_bytes) for name, each in zip(("cos", "sin"), wide, strict=True))
     tape.free(*(each for each, low in zip(wide, (cos, sin), strict=True) if each is not low))
     tape.free(places)
     return tokens, cos, sin, order
@@ -143,10 +144,18 @@ def interpolated(tape: Tape, x: Tensor, part: PartConfig, taps: Tensor, shares: 
 
 def window_merger(tape: Tape, x: Tensor, part: PartConfig, _ends: Tensor) -> Tensor:
     """Attention in windows of 2x2 tokens, then an MLP from each to one token: (T, C) -> (T / 4, C)."""
-    return merge(tape, x, part)
+
+    def attend(normed: Tensor, stage: StageConfig, lengths: tuple[int, ...], kernel: str) -> Tensor:
+        return attention(tape, normed, stage, lengths, kernel)
+
+    return merge(tape, x, part, attend)
 
 
-def merge(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+Attend = Callable[[Tensor, StageConfig, tuple[int, ...], str], Tensor]
+"""Attention of tokens (T, C) in sequences of so many tokens."""
+
+
+def merge(tape: Tape, x: Tensor, part: PartConfig, attend: Attend) -> Tensor:
     """The merger: (T, C) -> (T / 4, C)."""
     T, C = x.shape
     stage, kernel = stage_before(part), part.config.run.attention
@@ -155,7 +164,7 @@ def merge(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     ordered = tape.rows("normed_in_order", normed, (order,), T, C)
     tape.free(normed)
     with tape.module("attn"):
-        attended = attention(tape, ordered, with_bias(stage), (SQUARE,) * (T // SQUARE), kernel)
+        attended = attend(ordered, with_bias(stage), (SQUARE,) * (T // SQUARE), kernel)
     tape.free(ordered)
     shortcut = tape.rows("shortcut_in_order", x, (order,), T, C)
     joined = tape.add("add_attn", shortcut, attended)

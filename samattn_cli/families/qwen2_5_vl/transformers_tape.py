@@ -31,8 +31,13 @@ def window_order(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     return tokens, cos, sin
 
 
-def rotations(tape: Tape, position_ids: Tensor, head_dim: Dim) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles of T tokens, from a buffer of frequencies: (T, d) each. No FLOPs count."""
+def rotations(
+    tape: Tape, position_ids: Tensor, head_dim: Dim, item_bytes: int = WIDE
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of T tokens, from a buffer of frequencies: (T, d) each. No FLOPs count.
+
+    They are copied to a type of `item_bytes`, if that is not float32.
+    """
     tokens, spatial = position_ids.shape[0], head_dim // 2
     with tape.module("rotary_pos_emb"):
         tables = []
@@ -41,8 +46,9 @@ def rotations(tape: Tape, position_ids: Tensor, head_dim: Dim) -> tuple[Tensor, 
             axes = tape.computed(f"{name}_axes", tokens, spatial, item_bytes=WIDE, reads=(each,))
             tables.append(tape.computed(f"{name}_halves", tokens, head_dim, item_bytes=WIDE, reads=(axes,)))
             tape.free(axes, each)
-        tape.free(angles)
-    cos, sin = tables
+        low = [tape.cast(name, wide, item_bytes) for name, wide in zip(of_axes, tables, strict=True)]
+        tape.free(*(wide for wide, each in zip(tables, low, strict=True) if wide is not each), angles)
+    cos, sin = low
     return cos, sin
 
 
