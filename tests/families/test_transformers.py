@@ -45,7 +45,16 @@ FLORENCE2 = [
         for key in ("depth=2", "embed_dim=32", "num_heads=2", "window_size=3")
     ),
 ]
+MINICPM = [
+    "image_size=[96,64]",
+    "stages.0.depth=2",
+    "stages.1.depth=1",
+    *(f"stages.{n}.{key}" for n in (0, 1) for key in ("embed_dim=32", "num_heads=2")),
+]
+MUSE = [*BLOCKS, "image_size=[140,84]", "global_attn_indexes=2", "pretrain_image_size=56"]
 SMALL = {
+    "minicpm_v_4_6": MINICPM,
+    "muse_glimmer": MUSE,
     "florence2_base": FLORENCE2,
     "mae_b": MAE,
     "mae_b_pretrain": PRETRAIN,
@@ -69,6 +78,8 @@ PATHS = [
     ("florence2_base", "sdpa", HALF),  # grids of 10x14 to 2x2, which one padded window covers
     ("sam3_vision", "eager", BRAIN),  # a grid of 8 in windows of 3, its positions in tiles of 2
     ("qwen2_5_vl_vision", "sdpa", HALF),
+    ("minicpm_v_4_6", "sdpa", HALF),
+    ("muse_glimmer", "eager", BRAIN),
 ]
 """One case for each path of the code."""
 
@@ -93,6 +104,20 @@ VARIANTS = {
         [],
         ["image_size=56"],
         ["window_size=6", "mlp_ratio=2.5", "in_chans=1"],
+        ["run.checkpointing=true"],
+        ["run.trains=neck"],
+    ],
+    "minicpm_v_4_6": [
+        [],
+        ["image_size=64", "in_chans=1"],
+        ["stages.0.mlp=gelu", "stages.1.mlp=gelu"],
+        ["run.checkpointing=true"],
+        ["run.trains=blocks.1-2"],
+    ],
+    "muse_glimmer": [
+        [],
+        ["image_size=56"],
+        ["global_attn_indexes=[]", "mlp_ratio=2.5", "mlp=gelu_tanh"],
         ["run.checkpointing=true"],
         ["run.trains=neck"],
     ],

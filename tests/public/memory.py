@@ -33,6 +33,7 @@ from tests.public import deep_encoder as public_deep_encoder
 from tests.public import hiera as public_hiera
 from tests.public import lw_detr as public_lw_detr
 from tests.public import mask_units as public_mask_units
+from tests.public import packed_vit as public_packed_vit
 from tests.public import plain as public_plain
 from tests.public import qwen2_5_vl as public_qwen2_5_vl
 from tests.public import rf_detr as public_rf_detr
@@ -117,6 +118,10 @@ ROWS = (
     Row("mae_b_pretrain", OTHER, "sdpa"),
     Row("qwen2_5_vl_vision", OTHER, "sdpa"),
     Row("qwen2_5_vl_vision", OTHER, "eager"),
+    Row("minicpm_v_4_6", OTHER, "sdpa"),
+    Row("minicpm_v_4_6", OTHER, "eager", "bfloat16"),
+    Row("muse_glimmer", OTHER, "sdpa"),
+    Row("muse_glimmer", OTHER, "eager", "bfloat16"),
     Row("rf_detr_base", OTHER, "sdpa"),
     Row("rf_detr_base", OTHER, "eager"),
     Row("lw_detr_tiny", OTHER, "sdpa"),
@@ -179,6 +184,8 @@ MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
     "vit": lambda c, a: _under(public_plain.official(c), a),
     "mae": lambda c, a: _under(public_plain.official(c), a),
     "qwen2": Qwen,
+    "minicpm": lambda c, a: public_packed_vit.Public(c, "meta", a),
+    "muse": lambda c, a: public_packed_vit.Public(c, "meta", a),
     "rf": lambda c, _: public_rf_detr.official(c),
     "lw": lambda c, _: public_lw_detr.official(c),
 }

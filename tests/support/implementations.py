@@ -15,6 +15,8 @@ MODELLED = {
         "swinv2_",
         "swin2sr_",
         "qwen2_5_vl_",
+        "minicpm_v_",
+        "muse_glimmer",
         "rf_detr_",
         "lw_detr_",
         "hiera_",

@@ -166,7 +166,9 @@ class Attention(OneByOne):
 
     def forward(self, x: Tensor, *angles: Tensor) -> Tensor:
         """(T, C), with cosines and sines (T, d) or without -> (T, C)."""
-        q, k, v = (proj(x).view(len(x), -1, self.head_dim) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (
+            proj(x).view(len(x), -1, self.head_dim) for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
         if angles:
             q, k = turned(q, k, *angles)
         return self.by_windows(q, k, v)
@@ -221,8 +223,9 @@ class WindowMerger(nn.Module):
         del normed
         attended = x[order] + attended
         squares = attended.view(-1, SQUARE, x.shape[-1])
+        flat = squares.flatten(1)
         mean = squares.mean(dim=1)
-        y = self.pre_norm(squares.flatten(1))
+        y = self.pre_norm(flat)
         y = self.linear_1(y)
         y = self.act(y)
         y = self.linear_2(y)

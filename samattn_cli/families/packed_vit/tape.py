@@ -54,16 +54,24 @@ def attention(
 ) -> Tensor:
     """Attention with a projection for each of queries, keys and values: (T, C) -> (T, C)."""
     q, k, v = projected(tape, x, stage, angles)
-    out = qwen.one_by_one(tape, (q, k, v), lengths, kernel, stage)
+    heads = heads_first(q, k, v)
+    out = qwen.one_by_one(tape, heads, lengths, kernel, stage, x.shape)
     tape.free(q, k, v)
     return out
 
 
+def heads_first(*qkv: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values (T, h, d), or (1, T, h, d), as (1, h, T, d); no copy."""
+    is_batch = len(qkv[0].shape) == len("1Thd")
+    return tuple(each.transpose(1, 2) if is_batch else each.transpose(0, 1).unsqueeze(0) for each in qkv)
+
+
 def projected(tape: Tape, x: Tensor, stage: StageConfig, angles: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Queries and keys, rotated if there are angles, and values: (T, h, d) each."""
-    (T, C), h = x.shape, stage.num_heads
+    """Queries and keys, rotated if there are angles, and values: (..., T, C) -> (..., T, h, d) each."""
+    (*lead, C), h = x.shape, stage.num_heads
     q, k, v = (
-        tape.linear(name, x, C, bias=stage.qkv_bias).view(T, h, C // h) for name in ("q_proj", "k_proj", "v_proj")
+        tape.linear(name, x, C, bias=stage.qkv_bias).view(*lead, h, C // h)
+        for name in ("q_proj", "k_proj", "v_proj")
     )
     if not angles:
         return q, k, v
@@ -73,12 +81,12 @@ def projected(tape: Tape, x: Tensor, stage: StageConfig, angles: tuple[Tensor, .
     return *rotated, v
 
 
-def patches_in_a_row(tape: Tape, patches: Tensor, part: PartConfig) -> Tensor:
-    """Patches next to each other to vectors: (1, in_chans, p, T * p) -> (T, C), transposed in memory."""
+def patches_in_a_row(tape: Tape, patches: Tensor, part: PartConfig, *, batch: bool = False) -> Tensor:
+    """Patches next to each other to vectors, transposed in memory: (1, in_chans, p, T * p) -> (T, C), or (1, T, C)."""
     patch, C = part.config.patch_size, part.leaving.dim
     T = patches.shape[3] // patch
-    out = tape.conv2d("proj", patches, C, patch, stride=patch)  # (1, C, 1, T)
-    return out.view(C, T).transpose(0, 1)
+    out = tape.conv2d("proj", patches, C, patch, stride=patch)
+    return out.view(1, C, T).transpose(1, 2) if batch else out.view(C, T).transpose(0, 1)
 
 
 def flat_patches(tape: Tape, patches: Tensor, part: PartConfig) -> Tensor:
@@ -94,11 +102,13 @@ def nearest_positions(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, 
 
 
 def with_nearest(tape: Tape, x: Tensor, part: PartConfig, index: Tensor) -> Tensor:
-    """(T, C) plus the learned vectors at an index (T), which is freed."""
-    T, C = x.shape
+    """(..., T, C) plus the learned vectors at an index (T), which is freed."""
+    T, C = x.shape[-2:]
     with tape.module("position_embedding"):
-        positions = tape.gather("", tape.parameter("weight", prod(part.config.pretrain_grid), C), (index,), T, C)
-    out = tape.add("add", x, positions)
+        positions = tape.gather(
+            "", tape.parameter("weight", prod(part.config.pretrain_grid), C), (index,), T, C
+        )
+    out = tape.add("add", x, positions.view(*x.shape))
     tape.free(positions, index)
     return out
 
@@ -118,7 +128,9 @@ def ordered_positions(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, 
     tokens = tape.rows("tokens_in_order", normed, (order,), T, C)
     tape.free(normed)
     wide = qwen.rotations_of(tape, places, C // stage.num_heads)
-    cos, sin = (tape.cast(name, each, tokens.item_bytes) for name, each in zip(("cos", "sin"), wide, strict=True))
+    cos, sin = (
+        tape.cast(name, each, tokens.item_bytes) for name, each in zip(("cos", "sin"), wide, strict=True)
+    )
     tape.free(*(each for each, low in zip(wide, (cos, sin), strict=True) if each is not low))
     tape.free(places)
     return tokens, cos, sin, order
@@ -157,16 +169,15 @@ Attend = Callable[[Tensor, StageConfig, tuple[int, ...], str], Tensor]
 
 def merge(tape: Tape, x: Tensor, part: PartConfig, attend: Attend) -> Tensor:
     """The merger: (T, C) -> (T / 4, C)."""
-    T, C = x.shape
-    stage, kernel = stage_before(part), part.config.run.attention
+    T, stage, kernel = x.shape[-2], stage_before(part), part.config.run.attention
     normed = tape.layer_norm("norm1", x)
     order = tape.integers("window_index", T)
-    ordered = tape.rows("normed_in_order", normed, (order,), T, C)
+    ordered = tape.rows("normed_in_order", normed, (order,), *x.shape)
     tape.free(normed)
     with tape.module("attn"):
         attended = attend(ordered, with_bias(stage), (SQUARE,) * (T // SQUARE), kernel)
     tape.free(ordered)
-    shortcut = tape.rows("shortcut_in_order", x, (order,), T, C)
+    shortcut = tape.rows("shortcut_in_order", x, (order,), *x.shape)
     joined = tape.add("add_attn", shortcut, attended)
     tape.free(shortcut, attended)
     out = merged_mlp(tape, joined, stage)
@@ -175,10 +186,12 @@ def merge(tape: Tape, x: Tensor, part: PartConfig, attend: Attend) -> Tensor:
 
 
 def merged_mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """Squares of tokens to one token each, plus their mean: (T, C) -> (T / 4, C)."""
-    T, C = x.shape
-    mean = tape.mean("mean", x.view(T // SQUARE, SQUARE, C), 1)
-    normed = tape.layer_norm("pre_norm", x.view(T // SQUARE, SQUARE * C))
+    """Squares of tokens to one token each, plus their mean: (..., T, C) -> (..., T / 4, C)."""
+    *lead, T, C = x.shape
+    squares = x.view(T // SQUARE, SQUARE, C)
+    flat = squares.view(T // SQUARE, SQUARE * C)
+    mean = tape.mean("mean", squares, 1)
+    normed = tape.layer_norm("pre_norm", flat)
     hidden = tape.linear("linear_1", normed, SQUARE * stage.mlp_dim)
     tape.free(normed)
     active = tape.gelu("act", hidden, tanh=True)
@@ -187,7 +200,7 @@ def merged_mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     tape.free(active)
     out = tape.add("add_mlp", y, mean.view(T // SQUARE, C))
     tape.free(y, mean)
-    return out
+    return out.unsqueeze(0) if lead else out
 
 
 def stage_before(part: PartConfig) -> StageConfig:
@@ -201,7 +214,7 @@ def with_bias(stage: StageConfig) -> StageConfig:
 
 
 def pixel_shuffle(
-    tape: Tape, x: Tensor, part: PartConfig, _cos: Tensor, _sin: Tensor, order: Tensor
+    tape: Tape, x: Tensor, _part: PartConfig, _cos: Tensor, _sin: Tensor, order: Tensor
 ) -> Tensor:
     """The order of the image, a norm, 2x2 tokens next to each other: (T, C) -> (T / 4, 4 * C)."""
     back = tape.argsort("argsort", order)
@@ -220,7 +233,9 @@ def shuffled(tape: Tape, x: Tensor) -> Tensor:
     index = tape.integers("shuffle_index", T)
     squares = tape.rows("squares", normed, (index,), T, C)
     tape.free(index)
-    out = tape.reshape("shuffle", squares.view(T // SQUARE, SQUARE, C).permute(0, 2, 1), T // SQUARE, SQUARE * C)
+    out = tape.reshape(
+        "shuffle", squares.view(T // SQUARE, SQUARE, C).permute(0, 2, 1), T // SQUARE, SQUARE * C
+    )
     tape.free(squares, normed)
     return out
 

@@ -186,6 +186,7 @@ class OrderedPositions(nn.Module):
     """MuseGlimmerVisionPatchEmbedder from its positions on, then the model's forward up to its blocks."""
 
     lets_go = True
+    shares: Tensor
 
     def __init__(self, model: MuseGlimmerVisionModel, config: EncoderConfig) -> None:
         super().__init__()
@@ -200,11 +201,11 @@ class OrderedPositions(nn.Module):
         for name, each in (("taps", taps), ("shares", shares), ("position_ids", position_ids)):
             self.register_buffer(name, each.to(device), persistent=False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OrderedPositions:  # noqa: FBT001, FBT002 - torch's
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OrderedPositions:
         """The shares stay in float32, whatever the type of the model is."""
-        shares = cast("Tensor", self.shares)
+        shares = self.shares
         super()._apply(fn, recurse)
-        self.shares = shares.to(cast("Tensor", self.shares).device)
+        self.shares = shares.to(self.shares.device)
         return self
 
     def forward(self, entering: list[Tensor]) -> tuple[Tensor, ...]:
@@ -218,7 +219,7 @@ class OrderedPositions(nn.Module):
         return x, cos, sin, embeds, position_ids
 
     def _placed(self, entering: list[Tensor]) -> Tensor:
-        pos_embeds = (self.position_embedding(self.taps) * cast("Tensor", self.shares)[:, :, None]).sum(1)
+        pos_embeds = (self.position_embedding(self.taps) * self.shares[:, :, None]).sum(1)
         embeddings = entering.pop()
         return embeddings + pos_embeds.to(embeddings.dtype)
 
@@ -338,9 +339,7 @@ def muse_settings(config: EncoderConfig) -> MuseGlimmerVisionConfig:
         hidden_size=stage.embed_dim,
         intermediate_size=stage.mlp_dim,
         hidden_act=ACTIVATIONS[stage.mlp],
-        layer_types=[
-            "full_attention" if layer.is_global else "window_attention" for layer in config.layers
-        ],
+        layer_types=["full_attention" if layer.is_global else "window_attention" for layer in config.layers],
     )
     made._attn_implementation = config.run.attention  # noqa: SLF001 - a keyword that no type checker knows
     return made

@@ -22,10 +22,15 @@ from .tape import INT32_BYTES
 from .words import MERGER, MINICPM, MUSE, SHUFFLE, TAPS
 
 
+def patches_in_a_row(tape: Tape, patches: Tensor, part: PartConfig) -> Tensor:
+    """Patches next to each other to vectors: (1, in_chans, p, T * p) -> (1, T, C)."""
+    return reference.patches_in_a_row(tape, patches, part, batch=True)
+
+
 def minicpm(tape: Tape, x: Tensor, ends: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """A block that computes lengths of images from their ends: (T, C) -> (T, C)."""
+    """A block that computes lengths of images from their ends: (1, T, C) -> (1, T, C)."""
     stage = layer.stage
-    lengths = qwen.lengths_of(layer) * (x.shape[0] // prod(layer.grid))
+    lengths = qwen.lengths_of(layer) * (x.shape[-2] // prod(layer.grid))
 
     def attend(normed: Tensor) -> Tensor:
         return by_ends(tape, normed, stage, lengths, kernel, ends)
@@ -37,18 +42,19 @@ def minicpm(tape: Tape, x: Tensor, ends: Tensor, layer: LayerConfig, kernel: str
 def by_ends(
     tape: Tape, x: Tensor, stage: StageConfig, lengths: tuple[int, ...], kernel: str, ends: Tensor
 ) -> Tensor:
-    """Attention of sequences, whose lengths are computed from their ends on the device: (T, C) -> (T, C)."""
+    """Attention of sequences, whose lengths are computed from their ends on the device: (1, T, C) -> (1, T, C)."""
     tape.registers("k_proj", "v_proj", "q_proj", "proj")
     qkv = reference.projected(tape, x, stage, ())
     on_device = tape.computed("lengths", ends.shape[0] - 1, item_bytes=INT32_BYTES, reads=(ends,))
-    out = qwen.one_by_one(tape, qkv, lengths, kernel, stage)
+    heads = reference.heads_first(*qkv)
+    out = qwen.one_by_one(tape, heads, lengths, kernel, stage, x.shape)
     tape.free(*qkv, on_device)
     return out
 
 
 def nearest_positions(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, Tensor]:
-    """Adds the nearest learned vectors, by lookup: (T, C) -> (T, C), and the ends of images."""
-    out = reference.with_nearest(tape, x, part, tape.integers("position_ids", x.shape[0]))
+    """Adds the nearest learned vectors, by lookup: (1, T, C) -> (1, T, C), and the ends of images."""
+    out = reference.with_nearest(tape, x, part, tape.integers("position_ids", x.shape[-2]))
     tape.let_go()
     return out, ends_of(tape, part.config.run.batch_size)
 
@@ -62,7 +68,7 @@ def ends_of(tape: Tape, images: int) -> Tensor:
 
 
 def window_merger(tape: Tape, x: Tensor, part: PartConfig, _ends: Tensor) -> Tensor:
-    """The merger, then ends of the smaller images, which take as much as those that they replace: (T, C) -> (T / 4, C)."""
+    """The merger, then ends of the smaller images, which take as much as those that they replace: (1, T, C) -> (1, T / 4, C)."""
 
     def attend(normed: Tensor, stage: StageConfig, lengths: tuple[int, ...], kernel: str) -> Tensor:
         ends = tape.computed("cu_seqlens", len(lengths) + 1, item_bytes=INT32_BYTES)
@@ -78,7 +84,14 @@ def window_merger(tape: Tape, x: Tensor, part: PartConfig, _ends: Tensor) -> Ten
 
 
 def muse(
-    tape: Tape, x: Tensor, cos: Tensor, sin: Tensor, _in: Tensor, _ids: Tensor, layer: LayerConfig, kernel: str
+    tape: Tape,
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    _in: Tensor,
+    _ids: Tensor,
+    layer: LayerConfig,
+    kernel: str,
 ) -> Tensor:
     """A block: (T, C) with positions (T, d) -> (T, C)."""
     return reference.muse(tape, x, cos, sin, cos, layer, kernel)
@@ -103,13 +116,14 @@ def ordered_positions(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, 
     return tokens, cos, sin, placed, ids
 
 
-def pixel_shuffle(tape: Tape, x: Tensor, part: PartConfig, *_taps: Tensor) -> Tensor:
+def pixel_shuffle(tape: Tape, x: Tensor, _part: PartConfig, *_taps: Tensor) -> Tensor:
     """The order of the image by an index on the host, a norm, 2x2 tokens next to each other: (T, C) -> (T / 4, 4 * C)."""
     restored = tape.rows("reverse", x, (tape.on_host(x.shape[0]),), *x.shape)
     tape.let_go_of(x)
     return reference.shuffled(tape, restored)
 
 
+PATCH_EMBEDS = {MINICPM: patches_in_a_row}
 BLOCKS = {MINICPM: minicpm, MUSE: muse}
 POS_EMBEDS = {MINICPM: nearest_positions, MUSE: ordered_positions}
 TRANSITIONS = {MERGER: window_merger}

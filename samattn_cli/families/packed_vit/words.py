@@ -77,7 +77,9 @@ def merger_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """A merger keeps the width, and needs whole squares; its windows run one by one."""
     before, after = config.stages[at - 1], config.stages[at]
     if at and before.embed_dim != after.embed_dim:
-        message = f"transition {MERGER} keeps the width {before.embed_dim}: embed_dim {after.embed_dim} differs"
+        message = (
+            f"transition {MERGER} keeps the width {before.embed_dim}: embed_dim {after.embed_dim} differs"
+        )
         yield ("stages", at, "embed_dim"), Message("width-differs", message)
     if config.pos_embed != MINICPM:
         message = f"transition {MERGER} needs pos_embed {MINICPM}, not {config.pos_embed}"
@@ -144,7 +146,11 @@ def minicpm_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         wanted += [
             ((*at, "transition"), stage.transition == (MERGER if number else "none"), f"one {MERGER}"),
             ((*at, "qkv_bias"), stage.qkv_bias, "qkv_bias: true"),
-            ((*at, "mlp"), stage.mlp == stages[0].mlp and not stage.mlp.startswith("swiglu"), "one mlp without a gate"),
+            (
+                (*at, "mlp"),
+                stage.mlp == stages[0].mlp and not stage.mlp.startswith("swiglu"),
+                "one mlp without a gate",
+            ),
             ((*at, "num_heads"), stage.num_heads == stages[0].num_heads, "one num_heads"),
             ((*at, "mlp_ratio"), stage.mlp_ratio == stages[0].mlp_ratio, "one mlp_ratio"),
             ((*at, "overrides"), not stage.overrides, "blocks of one kind"),
@@ -166,7 +172,11 @@ def muse_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         ((*at, "qkv_bias"), stage.qkv_bias, "qkv_bias: true"),
         ((*at, "mlp"), not stage.mlp.startswith("swiglu"), "an mlp without a gate"),
         ((*at, "num_kv_heads"), stage.kv_heads == stage.num_heads, "keys and values for each head"),
-        ((*at, "window_size"), stage.window_size == grid or not is_windowed, f"window_size {side_or_sides(grid)}"),
+        (
+            (*at, "window_size"),
+            stage.window_size == grid or not is_windowed,
+            f"window_size {side_or_sides(grid)}",
+        ),
     )
     yield from cannot_run("MuseGlimmerVisionModel of transformers", wanted)
 

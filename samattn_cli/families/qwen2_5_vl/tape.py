@@ -13,7 +13,7 @@ from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.norms import rms_norm
 from ...tape.rotary import WIDE, turn
-from ...tape.storage import Dim
+from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import free_unless_shared
@@ -75,21 +75,26 @@ def attention(
     qkv, (q, k, v) = projected(tape, x, layer.stage)
     q, k = turned(tape, (q, k), *positions)
     lengths = lengths_of(layer) * (x.shape[0] // prod(layer.grid))
-    out = one_by_one(tape, (q, k, v), lengths, kernel, layer.stage)
+    heads = tuple(each.transpose(0, 1).unsqueeze(0) for each in (q, k, v))
+    out = one_by_one(tape, heads, lengths, kernel, layer.stage, x.shape)
     tape.free(q, k, qkv)
     return out
 
 
 def one_by_one(
-    tape: Tape, qkv: tuple[Tensor, ...], lengths: tuple[int, ...], kernel: str, stage: StageConfig
+    tape: Tape,
+    heads: tuple[Tensor, ...],
+    lengths: tuple[int, ...],
+    kernel: str,
+    stage: StageConfig,
+    shape: Shape,
 ) -> Tensor:
-    """Attention of windows of so many tokens, one after the other, then the projection: (T, h, d) each -> (T, C)."""
-    T, h, d = qkv[0].shape
+    """Attention of windows of so many tokens, one after the other, then the projection: (1, h, T, d) each -> (T, C) as `shape`."""
     attend = sdpa if kernel == "sdpa" else eager
-    chunks = (each.transpose(0, 1).unsqueeze(0).split(lengths, 2) for each in qkv)
+    chunks = (each.split(lengths, 2) for each in heads)
     outputs = [of_window(tape, chunk, attend, stage) for chunk in zip(*chunks, strict=True)]
     joined = tape.cat("join_windows", outputs, 1)  # (1, T, h, d)
-    out = tape.linear("proj", joined.view(T, h * d), h * d)
+    out = tape.linear("proj", joined.view(*shape), shape[-1])
     tape.free(joined, *outputs)
     return out
 
