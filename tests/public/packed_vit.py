@@ -210,7 +210,7 @@ RECORDS = (
             ),
             "windows": (
                 {"stages": [{**STAGE, "depth": 2, "window_size": 2}]},
-                "6:92: [always-global] minicpm_v window_size",
+                "6:111: [always-global] minicpm_v window_size",
             ),
         },
     ),
@@ -237,10 +237,10 @@ RECORDS = (
                 "1:13: [not-divisible] image_size 36 24 8 2 4 32 24 40 24",
             ),
             "no positions": (
-                {"pos_embed": "none"},
+                {"pos_embed": "none", "pretrain_image_size": None},
                 (
-                    "6:8: [needs-pos-embed] block muse_glimmer pos_embed",
-                    "13:7: [needs-pos-embed] neck pixel_shuffle pos_embed muse_glimmer",
+                    "5:8: [needs-pos-embed] block muse_glimmer pos_embed",
+                    "12:7: [needs-pos-embed] neck pixel_shuffle pos_embed muse_glimmer",
                 ),
             ),
         },

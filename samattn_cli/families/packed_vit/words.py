@@ -258,7 +258,9 @@ FAMILY = Family(
             blocks=(MINICPM,),
             necks=("none",),
             kernels=("sdpa", "eager"),
-            difference="copies the ends of images and windows to the device, and computes lengths from them there",
+            difference="copies the ends of images and windows to the device, and computes lengths from them there; holds the ends of images "
+            "until its last norm",
+            holds=lambda _: {"norm": ("pos_embed",)},
             problems=minicpm_of_transformers,
         ),
         Implementation(
