@@ -206,7 +206,7 @@ RECORDS = (
         bad={
             "half a merged token": (
                 {"image_size": [28, 16]},
-                "1:13: [not-divisible] image_size 28 16 8 2 4 1 2",
+                "1:13: [not-divisible] image_size 28 16 8 2 4 24 16 32 16",
             ),
             "windows": (
                 {"stages": [{**STAGE, "depth": 2, "window_size": 2}]},

@@ -30,7 +30,7 @@ from ...errors import Message
 from ...records import replace
 from ..plain.words import block_problems as global_problems
 from ..plain.words import everywhere
-from ..qwen2_5_vl.words import MOST_WINDOWS, flattened_patches, layer_problems, order_problems
+from ..qwen2_5_vl.words import MOST_WINDOWS, flattened_patches, layer_problems, not_whole, order_problems
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -85,13 +85,9 @@ def merger_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
         message = f"transition {MERGER} needs pos_embed {MINICPM}, not {config.pos_embed}"
         yield ("stages", at, "transition"), Message("needs-pos-embed", message)
     mergers = sum(stage.transition == MERGER for stage in config.stages[: at + 1])
-    unit = config.patch_size * SIDE**mergers
-    if any(side % unit for side in config.image_size):
-        message = (
-            f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, "
-            f"{SIDE**mergers} patches of {config.patch_size}: each of {mergers} mergers joins squares of {SIDE}x{SIDE} tokens"
-        )
-        yield ("image_size",), Message("not-divisible", message)
+    problem = not_whole(config, SIDE**mergers)
+    if problem is not None:
+        yield problem
         return
     windows = config.run.batch_size * prod(config.grid) // SQUARE**mergers
     if windows > MOST_WINDOWS:

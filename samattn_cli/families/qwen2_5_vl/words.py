@@ -77,20 +77,28 @@ def _needs_order(config: EncoderConfig, loc: tuple[int | str, ...], name: str) -
 
 def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
     """The sides of an image must be whole numbers of squares."""
-    unit = config.patch_size * MERGE
-    if any(side % unit for side in config.image_size):
-        below, above = (
-            tuple(rounding * (side // (rounding * unit)) * unit for side in config.image_size)
-            for rounding in (1, -1)
-        )
-        near = " or ".join(map(side_or_sides, (below, above) if all(below) else (above,)))
-        message = (
-            f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, {MERGE} patches of "
-            f"{config.patch_size}: use {near}"
-        )
-        yield ("image_size",), Message("not-divisible", message)
+    problem = not_whole(config, MERGE)
+    if problem is not None:
+        yield problem
         return
     yield from _many_windows(config)
+
+
+def not_whole(config: EncoderConfig, patches: int) -> Problem | None:
+    """What is wrong with an image whose sides are not whole numbers of so many patches."""
+    unit = config.patch_size * patches
+    if not any(side % unit for side in config.image_size):
+        return None
+    below, above = (
+        tuple(rounding * (side // (rounding * unit)) * unit for side in config.image_size)
+        for rounding in (1, -1)
+    )
+    near = " or ".join(map(side_or_sides, (below, above) if all(below) else (above,)))
+    message = (
+        f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, {patches} patches of "
+        f"{config.patch_size}: use {near}"
+    )
+    return ("image_size",), Message("not-divisible", message)
 
 
 def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
