@@ -27,12 +27,14 @@ SMALL = {
 }
 SCALED = {"layer_scale": True, "norm": True}
 ENCODERS = {
+    "eva02": {"pos_embed": "class_token", "mlp_ratio": 8 / 3, "norm": True},
     "eva": {"pos_embed": "prefix", "class_token": False, "reg_tokens": 1, **SCALED},
     "rope": {"pos_embed": "prefix", **SCALED},
     "pe": {"pos_embed": "class_token", "pre_norm": True, "patch_embed": "patch_no_bias", "norm": True},
 }
 WITHOUT_TOKENS = {"pos_embed": "patches", "class_token": False, "norm": True}
 RUNS = {
+    "eva02": [ENCODERS["eva02"] | {"run": {"mode": "training", "dtype": "bfloat16"}}],
     "eva": [ENCODERS["eva"] | {"qkv_bias": False, "run": {"mode": "training", "dtype": "bfloat16"}}],
     "rope": [ENCODERS["rope"] | {"run": {"mode": "training", "attention": "sdpa", "autocast": "float16"}}],
     "pe": [ENCODERS["pe"] | {"run": {"mode": "training", "checkpointing": True}}, WITHOUT_TOKENS],
@@ -99,6 +101,13 @@ SHARED = {
 }
 XY = {"attn_type": "rope", "rope_grid_indexing": "xy"}
 OF_TIMM = {
+    "eva02": {
+        "qkv_fused": False,
+        "swiglu_mlp": True,
+        "scale_mlp": True,
+        "ref_feat_shape": (16, 16),
+        "mlp_ratio": 8 / 3,
+    },
     "eva": {
         "class_token": False,
         "num_reg_tokens": 1,
@@ -115,7 +124,7 @@ OF_TIMM = {
 def test_the_same_weights_give_the_output_of_timm(word):
     eva = pytest.importorskip("timm.models.eva")
     norm = partial(torch.nn.LayerNorm, eps=AXIAL[word].eps)
-    theirs = randomised(eva.Eva(**SHARED, **OF_TIMM[word], norm_layer=norm).eval(), 0.3)
+    theirs = randomised(eva.Eva(**SHARED | OF_TIMM[word], norm_layer=norm).eval(), 0.3)
     config = load_config(SMALL | {"block": word} | ENCODERS[word])
     ours = build(config)
     for name in ("pre_norm", "norm") if word == "pe" else ():

@@ -14,6 +14,7 @@ from samattn_cli.families.plain.differences import differences, rotary_block
 from samattn_cli.families.plain.importing import tokens_of
 from samattn_cli.importing.importer import imported
 from samattn_cli.importing.weights import Weights
+from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.other_sizes import weight_shapes
 from tests.support.checkpoints import of_sam, of_vit, write_safetensors
 from tests.support.importing import is_preset
@@ -409,3 +410,49 @@ def test_a_model_that_timm_cannot_make_is_not_a_bug_of_samattn(monkeypatch):
         ImportFailedError, match=r"needs_more: .*\(ImportError: takes flash_attn\) \[broken-timm\]"
     ):
         imported("needs_more")
+
+
+def eva02(depth: int = 12) -> dict[str, tuple[int, ...]]:
+    """timm's eva02_base_patch14_224."""
+    of_block = {
+        **{f"norm{number}.{kind}": (768,) for number in (1, 2) for kind in ("weight", "bias")},
+        **{f"attn.{name}_proj.weight": (768, 768) for name in "qkv"},
+        **{f"attn.{name}.bias": (768,) for name in ("q_proj", "v_proj", "proj")},
+        "attn.proj.weight": (768, 768),
+        **{f"mlp.{name}.weight": (2048, 768) for name in ("fc1_g", "fc1_x")},
+        **{f"mlp.{name}.bias": (2048,) for name in ("fc1_g", "fc1_x", "norm")},
+        "mlp.norm.weight": (2048,),
+        "mlp.fc2.weight": (768, 2048),
+        "mlp.fc2.bias": (768,),
+    }
+    ends = {"patch_embed.proj.weight": (768, 3, 14, 14), "patch_embed.proj.bias": (768,)}
+    ends |= {
+        "cls_token": (1, 1, 768),
+        "pos_embed": (1, 257, 768),
+        "fc_norm.weight": (768,),
+        "fc_norm.bias": (768,),
+    }
+    return ends | {f"blocks.{at}.{name}": shape for at in range(depth) for name, shape in of_block.items()}
+
+
+def test_eva02_is_known_by_its_projections_and_the_norm_in_its_mlp(tmp_path):
+    path = tmp_path / "eva02.yaml"
+    path.write_text(imported(str(write_safetensors(tmp_path / "a.safetensors", eva02()))), "utf-8")
+    config = load_config(path)
+    (stage,) = config.stages
+    assert (stage.block, stage.mlp_dim, config.pos_embed, config.image_size) == (
+        "eva02",
+        2048,
+        "class_token",
+        (224, 224),
+    )
+    assert int(forward(config).flops) == 46_322_454_528  # timm's, by torch's FlopCounterMode
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [("attn.norm", "attended values"), ("mlp.norm", "a norm in the MLP")]
+)
+def test_norms_inside_of_other_blocks_are_named(kept, said):
+    shapes = eva02() if kept == "attn.norm" else of_vit(load_config("vit_b"))
+    (found,) = differences(shapes | {f"blocks.0.{kept}.weight": (2048,)}, {})
+    assert said in found

@@ -30,8 +30,8 @@ from samattn_cli.tape.encoder import forward
 
 CLASSIFIER = "hiera_classifier"
 """A neck with which a config is of the whole model."""
-FAMILIES = ("vit_*", "deit*", "swin_*", "swinv2_*", "samvit*", "sam2_*", "hiera*", "flexivit*")
-"""How the names of the families begin of which samattn has encoders: 287 names in timm 1.0.31."""
+FAMILIES = ("vit_*", "deit*", "swin_*", "swinv2_*", "samvit*", "sam2_*", "hiera*", "flexivit*", "eva*")
+"""How the names of the families begin of which samattn has encoders: 305 names in timm 1.0.31."""
 
 
 def names(pattern: str = "") -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...encoder.plan import LayerConfig
 from ...stack.rotary import rotate, rotations
 from .axial import AXIAL, Angles
+from .mlps_stack import NormedSwiGlu
 from .rotary_stack import Attention as OfDinov3
 from .rotary_stack import Block
 from .tokens_stack import InFront
@@ -52,9 +53,29 @@ class Attention(OfDinov3):
         return torch.cat((front, rotate(patches, cos, sin)), dim=2)
 
 
+class AttentionOfEva02(Attention):
+    """With a projection each for queries, keys and values, of which that of keys has no bias."""
+
+    def __init__(self, layer: LayerConfig, kernel: str, angles: Angles) -> None:
+        super().__init__(layer, kernel, angles)
+        dim, bias = layer.stage.embed_dim, layer.stage.qkv_bias
+        del self.qkv, self.q_bias, self.v_bias, self.proj
+        self.q_proj = nn.Linear(dim, dim, bias=bias)
+        self.k_proj = nn.Linear(dim, dim, bias=False)
+        self.v_proj = nn.Linear(dim, dim, bias=bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, N, C) -> queries, keys and values (B, h, N, d)."""
+        made = (layer(x) for layer in (self.q_proj, self.k_proj, self.v_proj))
+        return tuple(each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in made)
+
+
 def block(layer: LayerConfig, kernel: str, angles: Angles) -> Block:
     """A block with such attention."""
-    return Block(layer, kernel, attn=Attention(layer, kernel, angles), eps=angles.eps)
+    of_eva02 = layer.stage.block == "eva02"
+    attn = (AttentionOfEva02 if of_eva02 else Attention)(layer, kernel, angles)
+    return Block(layer, kernel, attn=attn, eps=angles.eps, mlp=NormedSwiGlu if of_eva02 else None)
 
 
 class Prefix(InFront):

@@ -14,31 +14,40 @@ from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from . import blocks_tape as plain
 from . import rotary_tape as dinov3
-from .axial import AXIAL, Angles
+from .axial import AXIAL
+from .mlps_tape import normed_swiglu
 from .tokens_tape import front_tokens
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, angles: Angles) -> Tensor:
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
     """Pre-norm block: (B, N, C) -> (B, N, C)."""
     tape.registers("norm1", "attn", "ls1", "norm2", "mlp", "ls2")
-    return plain.block(tape, x, layer, kernel, attend=partial(attention, layer=layer, angles=angles))
+    mlp = normed_swiglu if layer.stage.block == "eva02" else None
+    return plain.block(tape, x, layer, kernel, mlp=mlp, attend=partial(attention, layer=layer))
 
 
 def attention(
-    tape: Tape, x: Tensor, stage: StageConfig, kernel: str, *, layer: LayerConfig, angles: Angles
+    tape: Tape, x: Tensor, stage: StageConfig, kernel: str, *, layer: LayerConfig
 ) -> tuple[Tensor, ...]:
     """Multi-head self-attention with axial rotary positions: (B, N, C) -> (B, N, C)."""
     positions = rotations(tape, layer.grid, x.shape[-1] // stage.num_heads)
     turn = partial(rotated, in_front=layer.extra_tokens)
-    project = projected if angles.all_biases else dinov3.projected
+    project = PROJECTIONS[stage.block]
     out = dinov3.attention(tape, x, stage, kernel, positions=positions, project=project, rotate=turn)
     tape.free(*positions)
     return out
 
 
-def projected(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """Queries, keys and values with biases of all: (B, N, C) -> (B, N, 3C)."""
-    return tape.linear("qkv", x, 3 * x.shape[-1], bias=stage.qkv_bias)
+def projected(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """With biases of all: (B, N, C) -> queries, keys and values (B, h, N, d)."""
+    return dinov3.split(tape.linear("qkv", x, 3 * x.shape[-1], bias=stage.qkv_bias), stage)
+
+
+def apart(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """By a projection each, of which that of keys has no bias: (B, N, C) -> queries, keys and values (B, h, N, d)."""
+    (B, N, C), h = x.shape, stage.num_heads
+    made = (tape.linear(f"{name}_proj", x, C, bias=stage.qkv_bias and name != "k") for name in "qkv")
+    return tuple(each.view(B, N, h, C // h).permute(0, 2, 1, 3) for each in made)
 
 
 def rotated(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, *, in_front: int) -> Tensor:
@@ -58,5 +67,6 @@ def prefix(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     return tape.cat("cat", (*front_tokens(tape, part.config, B, C), x.view(B, H * W, C)), dim=1)
 
 
-BLOCKS = {word: partial(block, angles=angles) for word, angles in AXIAL.items()}
+PROJECTIONS = {"eva": dinov3.projected, "eva02": apart, "rope": projected, "pe": projected}
+BLOCKS = dict.fromkeys(AXIAL, block)
 POS_EMBEDS = {"prefix": prefix}

@@ -17,6 +17,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 BLOCK = "blocks.0."
 OF_A_VIT = {"patch_embed.proj.weight", f"{BLOCK}attn.qkv.weight", f"{BLOCK}norm1.weight"}
 """Every vision transformer with timm's names has these."""
+OF_EVA02 = {*OF_A_VIT, f"{BLOCK}attn.q_proj.weight", f"{BLOCK}mlp.fc2.weight"} - {f"{BLOCK}attn.qkv.weight"}
+"""Those with a projection each for queries, keys and values have these."""
 OF_OTHERS = {f"{BLOCK}attn.rel_pos_h", "neck.0.weight"}
 """Encoders of SAM and ViTDet have these."""
 BACKBONE = "patch_embed.backbone."
@@ -26,8 +28,8 @@ ROTARY = "rope."
 LEARNED = "rope.freqs"
 """The frequencies of rope-vit's mixed rotary positions."""
 
-FIRST_BLOCK, BLOCK_OF_A_VIT = "blocks.0", "Block"
-"""The first block, and the class that a ViT's has in timm."""
+FIRST_BLOCK, BLOCK_OF_A_VIT, OF_EVA = "blocks.0", "Block", "EvaBlock"
+"""The first block, and the classes that a ViT's and an EVA's have in timm."""
 BLOCKS = {
     "ResPostBlock": "norms after attention and MLP in place of before",
     "ParallelScalingBlock": "blocks whose attention and MLP run side by side",
@@ -42,7 +44,6 @@ SHOWN = {
     f"{BLOCK}attn.rel_pos.relative_position_bias_table": "biases of relative positions",
     f"{BLOCK}attn.q_norm.weight": "norms of queries and keys",
     f"{BLOCK}attn.norm.weight": "a norm of the attended values",
-    f"{BLOCK}mlp.norm.weight": "a norm in the MLP",
     f"{BLOCK}attn.lambda_q1": "differential attention",
 }
 """What a weight shows."""
@@ -57,15 +58,30 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
     """
     if (kind := attributes.get(FIRST_BLOCK, "")) in BLOCKS:
         return [BLOCKS[kind]]
-    if not shapes.keys() >= OF_A_VIT or shapes.keys() & OF_OTHERS or has_several_widths(shapes):
+    if not has_blocks(shapes) or shapes.keys() & OF_OTHERS or has_several_widths(shapes):
         return []
     turns = bool(rotary_block(attributes)) or (not attributes and is_rotary(shapes))
     return [
         *_of_patches(shapes),
         *([] if turns else _of_positions(shapes, attributes)),
         *(what for name, what in SHOWN.items() if name in shapes),
+        *_of_mlp(shapes),
         *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT), may_turn=turns or "rope" in attributes),
     ]
+
+
+def has_blocks(shapes: Shapes) -> bool:
+    """Whether it has a ViT's blocks by timm's names."""
+    return shapes.keys() >= OF_A_VIT or shapes.keys() >= OF_EVA02
+
+
+def _of_mlp(shapes: Shapes) -> Iterator[str]:
+    """EVA-02 has a norm in the MLP where it has a projection each for queries, keys and values."""
+    is_apart, is_normed = shapes.keys() >= OF_EVA02, f"{BLOCK}mlp.norm.weight" in shapes
+    if is_normed and not is_apart:
+        yield "a norm in the MLP"
+    elif is_apart and not is_normed:
+        yield "a projection each for queries, keys and values, without a norm in the MLP"
 
 
 def is_rotary(shapes: Shapes) -> bool:
@@ -83,7 +99,8 @@ def rotary_block(attributes: Mapping[str, Any]) -> str:
         return "dinov3"
     if made != "RotaryEmbeddingCat":
         return ""
-    return next((word for word, angles in AXIAL.items() if _are_of(angles, attributes)), "")
+    found = next((word for word, angles in AXIAL.items() if _are_of(angles, attributes)), "")
+    return "eva02" if found == "eva" and "blocks.0.attn.q_proj.in_features" in attributes else found
 
 
 def _are_of(angles: Angles, attributes: Mapping[str, Any]) -> bool:
@@ -112,7 +129,9 @@ def _of_positions(shapes: Shapes, attributes: Mapping[str, Any]) -> Iterator[str
 
 def _of_block(kind: str, *, may_turn: bool) -> Iterator[str]:
     """Its class, in a timm model: norms at the end of each branch have the names of those at its begin."""
-    if kind not in ({BLOCK_OF_A_VIT, "EvaBlock"} if may_turn else {BLOCK_OF_A_VIT}):
+    if kind == OF_EVA and not may_turn:
+        yield "EVA's blocks, with biases of queries and values alone, without rotary positions"
+    elif kind not in {BLOCK_OF_A_VIT, OF_EVA}:
         yield f"blocks of class {kind}"
 
 

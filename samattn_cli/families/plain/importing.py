@@ -14,7 +14,7 @@ from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
 from . import descriptions, dino
-from .differences import OF_A_VIT, OF_OTHERS, differences, has_several_widths, is_rotary, rotary_block
+from .differences import OF_OTHERS, differences, has_blocks, has_several_widths, is_rotary, rotary_block
 
 DEFAULTS = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -93,7 +93,7 @@ def is_plain(shapes: Shapes) -> bool:
     """Whether it has a sequence of position embeddings, and blocks of one width with timm's names."""
     is_sequence = len(shapes.get("pos_embed", ())) == len("1NC") or is_rotary(shapes)
     others = shapes.keys() & OF_OTHERS
-    return is_sequence and shapes.keys() >= OF_A_VIT and not others and not has_several_widths(shapes)
+    return is_sequence and has_blocks(shapes) and not others and not has_several_widths(shapes)
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
@@ -130,11 +130,9 @@ def from_weights(weights: Weights) -> Keys:
         "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
         "patch_size": patch,
     }
-    depth = weights.count_at_least_one("blocks.{}.attn.qkv.weight")
+    depth = weights.count_at_least_one("blocks.{}.norm1.weight")
     if DECODER in weights:
-        names_of_blocks = [
-            weights.original_names[f"blocks.{index}.attn.qkv.weight"] for index in range(depth)
-        ]
+        names_of_blocks = [weights.original_names[f"blocks.{index}.norm1.weight"] for index in range(depth)]
         first = sum(not DECODERS_BLOCK.search(name) for name in names_of_blocks)
         weights.notes.append(
             f"Weights do not show mask_ratio: {PUBLISHED_MASK_RATIO} is that of the published models."
@@ -222,7 +220,8 @@ def _stage_of(weights: Weights, first: int, end: int) -> Keys:
         "num_heads": _heads(weights, first, width),
         "mlp_ratio": ratio_of(hidden, width),
         "qkv_bias": bool(
-            {f"blocks.{first}.attn.{name}" for name in ("qkv.bias", "q_bias")} & weights.shapes.keys()
+            {f"blocks.{first}.attn.{name}" for name in ("qkv.bias", "q_bias", "q_proj.bias")}
+            & weights.shapes.keys()
         ),
         **({"layer_scale": True} if f"blocks.{first}.ls1.gamma" in weights else {}),
     }
@@ -244,6 +243,8 @@ def _mlp(weights: Weights, first: int, hidden: int) -> Keys:
             "unsupported-model",
             f"samattn cannot express {mlp}.act {act} in an MLP {word or 'without a gate'}",
         )
+    if f"{mlp}.norm.weight" in weights:
+        return {"block": "eva02"}
     keys = {"block": "plain", "mlp": word} if word else GELUS[act or "GELU"]
     return keys | ({"block": word} if (word := _turning(weights)) else {})
 

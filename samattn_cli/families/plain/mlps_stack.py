@@ -11,6 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ...stack.norms import NORM_EPS
+
 MakesMlp = Callable[[int, int], nn.Module]
 """(width, hidden width) -> the module."""
 
@@ -52,6 +54,26 @@ class SwiGlu(nn.Module):
         gate = self.fc1_g(x)
         x = self.fc1_x(x)
         x = self.act(gate) * x
+        return self.fc2(x)
+
+
+class NormedSwiGlu(nn.Module):
+    """The same, with a norm before the last layer, as in EVA-02."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1_g = nn.Linear(dim, hidden_dim)
+        self.fc1_x = nn.Linear(dim, hidden_dim)
+        self.act = nn.SiLU()
+        self.norm = nn.LayerNorm(hidden_dim, eps=NORM_EPS)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        gate = self.fc1_g(x)
+        x = self.fc1_x(x)
+        x = self.act(gate) * x
+        x = self.norm(x)
         return self.fc2(x)
 
 

@@ -45,6 +45,19 @@ def swiglu(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     return out
 
 
+def normed_swiglu(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """fc2(norm(SiLU(fc1_g) * fc1_x)), as in EVA-02: (..., C) -> (..., C)."""
+    gate = tape.linear("fc1_g", x, stage.mlp_dim)
+    up = tape.linear("fc1_x", x, stage.mlp_dim)
+    product = _gated(tape, gate, up)
+    tape.free(up)
+    normed = tape.layer_norm("norm", product)
+    tape.free(product)
+    out = tape.linear("fc2", normed, x.shape[-1])
+    tape.free(normed, gate)
+    return out
+
+
 def packed_swiglu(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     """The same, with one linear layer for both; its output lives to the end: (..., C) -> (..., C)."""
     both = tape.linear("fc1", x, 2 * stage.mlp_dim)

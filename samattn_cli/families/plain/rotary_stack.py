@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...encoder.keys import Pair
 from ...encoder.plan import LayerConfig, PartConfig
 from .layer_scale_stack import LayerScale
-from .mlps_stack import MLPS
+from .mlps_stack import MLPS, MakesMlp
 from .tokens_stack import InFront
 
 THETA = 100.0
@@ -57,10 +57,17 @@ class Block(nn.Module):
         kernel: "eager", "sdpa" or "fused", which is sdpa since there are no relative positions.
         attn: the attention; by default DINOv3's.
         eps: of the norms.
+        mlp: makes the MLP; by default that of the stage.
     """
 
     def __init__(
-        self, layer: LayerConfig, kernel: str, *, attn: nn.Module | None = None, eps: float = EPS
+        self,
+        layer: LayerConfig,
+        kernel: str,
+        *,
+        attn: nn.Module | None = None,
+        eps: float = EPS,
+        mlp: MakesMlp | None = None,
     ) -> None:
         super().__init__()
         stage = layer.stage
@@ -68,7 +75,7 @@ class Block(nn.Module):
         self.attn = attn or Attention(layer, kernel)
         self.ls1 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=eps)
-        self.mlp = MLPS[stage.mlp](stage.embed_dim, stage.mlp_dim)
+        self.mlp = (mlp or MLPS[stage.mlp])(stage.embed_dim, stage.mlp_dim)
         self.ls2 = LayerScale(stage.embed_dim) if stage.layer_scale else nn.Identity()
 
     def forward(self, x: Tensor, *positions: Tensor) -> Tensor:
@@ -93,8 +100,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """(B, N, C) with positions (HW, d) -> (B, N, C)."""
         B, N, C = x.shape
-        qkv = self._projected(x)  # (B, N, 3C) -> (3, B, h, N, d)
-        q, k, v = qkv.reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = self.projected(x)
         q, k = self.rotated(q, cos, sin), self.rotated(k, cos, sin)
         if self.kernel == "eager":
             q = q * self.scale
@@ -110,7 +116,13 @@ class Attention(nn.Module):
         """Queries or keys (B, h, N, d), those of patches rotated."""
         return rotated(x, cos, sin)
 
-    def _projected(self, x: Tensor) -> Tensor:
+    def projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, N, C) -> queries, keys and values (B, h, N, d)."""
+        B, N, _ = x.shape
+        qkv = self._packed(x)  # (B, N, 3C) -> (3, B, h, N, d)
+        return qkv.reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _packed(self, x: Tensor) -> Tensor:
         if self.q_bias is None or self.v_bias is None:
             return self.qkv(x)
         zeros = torch.zeros_like(self.v_bias, requires_grad=False)

@@ -17,8 +17,8 @@ from ...tape.tensor import Tensor
 from . import blocks_tape as plain
 from .tokens_tape import front_tokens
 
-Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
-"""(B, N, C) -> packed queries, keys and values (B, N, 3C)."""
+Projection = Callable[[Tape, Tensor, StageConfig], tuple[Tensor, ...]]
+"""(B, N, C) -> queries, keys and values (B, h, N, d)."""
 Rotation = Callable[[Tape, str, Tensor, Tensor, Tensor], Tensor]
 """Queries or keys (B, h, N, d), cosines and sines (HW, d) -> those of patches rotated."""
 
@@ -56,12 +56,13 @@ def attention(
     rotate: Rotation | None = None,
 ) -> tuple[Tensor, ...]:
     """Multi-head self-attention with rotary positions: (B, N, C) -> (B, N, C)."""
-    (B, N, C), h = x.shape, stage.num_heads
-    qkv = (project or projected)(tape, x, stage)
-    # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
-    q, k, v = qkv.view(B, N, 3, h, C // h).permute(2, 0, 3, 1, 4).unbind()
+    B, N, C = x.shape
+    *plain_qk, v = (project or projected)(tape, x, stage)
     turned = rotate or rotated
-    q, k = (turned(tape, f"rotate_{name}", each, *positions) for name, each in (("q", q), ("k", k)))
+    q, k = (
+        turned(tape, f"rotate_{name}", each, *positions) for name, each in zip("qk", plain_qk, strict=True)
+    )
+    tape.free(*(each for each in plain_qk if each.storage is not v.storage))
     is_eager = kernel == "eager"
     attended = (
         plain.eager(tape, q, k, v, frees=(q,)) if is_eager else (attention_kernel(tape, "sdpa", q, k, v),)
@@ -70,14 +71,25 @@ def attention(
     y = tape.reshape("merge_heads", values.permute(0, 2, 1, 3), B, N, C)
     tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
-    tape.free(y, *kept, k, qkv, *([] if is_eager else [q]))
+    tape.free(y, *kept, k, v, *([] if is_eager else [q]))
     return (out,)
 
 
-def projected(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """Queries, keys and values, with biases of queries and values: (B, N, C) -> (B, N, 3C)."""
-    C = x.shape[-1]
+def projected(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """With biases of queries and values: (B, N, C) -> queries, keys and values (B, h, N, d)."""
     tape.registers("q_bias", "v_bias", "qkv", "proj")
+    return split(_packed(tape, x, stage), stage)
+
+
+def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """Queries, keys and values (B, h, N, d), views of the packed projection."""
+    (B, N, packed), h = qkv.shape, stage.num_heads
+    # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
+    return qkv.view(B, N, 3, h, packed // 3 // h).permute(2, 0, 3, 1, 4).unbind()
+
+
+def _packed(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    C = x.shape[-1]
     if not stage.qkv_bias:
         return tape.linear("qkv", x, 3 * C, bias=False)
     weight = tape.parameter("qkv.weight", 3 * C, C)

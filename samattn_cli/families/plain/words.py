@@ -124,6 +124,13 @@ BLOCKS = {
             "pe": "The Perception Encoder's: like rope, at a theta of 10,000, with an epsilon of 1e-5 in its norms.",
         }.items()
     },
+    "eva02": replace(
+        PLAIN,
+        summary="EVA-02's: like eva, with a projection each for queries, keys and values, and SwiGLU with a norm before its last "
+        "layer.",
+        keys=frozenset({"layer_scale"}),
+        problems=axial_problems,
+    ),
     "plain": PLAIN,
     "dinov3": replace(
         PLAIN,
