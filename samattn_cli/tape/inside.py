@@ -16,6 +16,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - the backward of linear and bicubic resizing copies a gradient that is not contiguous (native/cuda/UpSampleLinear1d.cu);
 - a convolution copies its weight to the memory order of its input, and its backward also the gradient of its output
   (native/cudnn/ConvShared.cpp), which it sums for the bias;
+- a depthwise convolution by ATen's own kernel takes its input from a contiguous copy (native/Convolution.cpp, CudaDepthwise2d);
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
 Batch norm is in `inside_batch_norm.py`. The workspaces of cuDNN are not modelled.
@@ -263,12 +264,11 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
         return ()
     weight = _weight_in_order(how, _item_bytes(op))
     if not op.name.endswith("backward"):
-        return _after(op, *weight)
+        return *_input_in_order(how, _item_bytes(op)), *_after(op, *weight)
     gradient = _gradient_in_order(op, how)
     products: list[int | Storage | None] = []
     if _is_depthwise(how):
-        results = op.allocates[: how.gives_input + how.gives_weight]
-        products += [*gradient, *reversed(results), *range(-len(gradient), 0)]
+        products += _depthwise_backward(op, how, gradient)
     elif how.gives_input:
         products += [None, *weight, *gradient]
         products += range(-len(weight) - len(gradient), 0)
@@ -279,6 +279,22 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
         return tuple(products)
     kept = (1, op.entering[1], *[1] * (len(op.entering) - 2))
     return *products, None, *_partial(op.entering, op.strides[0], kept, cuda)
+
+
+def _depthwise_backward(op: Op, how: InputLayout, gradient: tuple[int, ...]) -> Steps:
+    """The gradient of the weight, from a copy of the input, then that of the input; both from one copy of `gradient`."""
+    results = op.allocates[: how.gives_input + how.gives_weight]
+    copy = _input_in_order(how, _item_bytes(op)) if how.gives_weight else ()
+    of_weight, of_input = results[how.gives_input :], results[: how.gives_input]
+    freed = [-len(gradient) - 1] * len(copy)
+    return (*gradient, *copy, *of_weight, *freed, *of_input, *range(-len(gradient), 0))
+
+
+def _input_in_order(how: InputLayout, item_bytes: int) -> tuple[int, ...]:
+    """The bytes of a row-major copy of an input, which ATen's own depthwise kernel makes of any other."""
+    if not _is_depthwise(how) or is_contiguous(how.shape, how.stride):
+        return ()
+    return (math.prod(how.shape) * item_bytes,)
 
 
 def _is_depthwise(how: InputLayout) -> bool:
