@@ -83,7 +83,9 @@ def readers() -> Readers:
 
 def unused_keys(chooser: str, word: str) -> list[str]:
     """The keys that other words of a chooser use, and this one does not."""
-    words = readers()[chooser]
+    words = (
+        RUN_READERS[chooser] if chooser in RUN_READERS else readers()[chooser]
+    )  # `readers` imports every family
     some = frozenset(key for keys in words.values() for key in keys)
     return sorted(some - words.get(word, some))
 
