@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
@@ -58,7 +58,7 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
     """Counts of fvcore's FlopCountAnalysis: MACs, 5 for each element of a LayerNorm and 2 of a BatchNorm."""
     analyze = import_flop_count_analysis()
     logger = logging.getLogger("fvcore.nn.jit_analysis")
-    with torch.no_grad(), _quiet(logger), _untraced_on_meta(image), _returning_norms(model):
+    with torch.no_grad(), _quiet(logger), _untraced_on_meta(model, image), _returning_norms(model):
         analysis = analyze(model, (image,)).unsupported_ops_warnings(False)
         by_module = analysis.uncalled_modules_warnings(False).by_module_and_operator()
     return {module: _by_kind(counts, FVCORE_KINDS) for module, counts in by_module.items()}
@@ -79,13 +79,21 @@ def import_flop_count_analysis() -> Any:
 
 def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
     """Counts of torch's FlopCounterMode: two FLOPs for each MAC of matrix products and convolutions."""
-    with torch.no_grad(), AsOnCuda.of(model), OnMeta(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), AsOnCuda.of(model), counting_flops(model) as counts:
         model(image)
+    return counts
+
+
+@contextmanager
+def counting_flops(model: nn.Module) -> Iterator[dict[str, dict[str, int]]]:
+    """Count what `model` runs within this context by torch's FlopCounterMode; the counts are there after it."""
+    counts: dict[str, dict[str, int]] = {}
+    with OnMeta(), FlopCounterMode(display=False) as counter:
+        yield counts
     root = type(model).__name__
-    return {
-        _relative(module, root): _by_kind({op.__name__: n for op, n in counts.items()}, FLOP_COUNTER_KINDS)
-        for module, counts in counter.get_flop_counts().items()
-    }
+    for module, of_module in counter.get_flop_counts().items():
+        by_name = {operation.__name__: number for operation, number in of_module.items()}
+        counts[_relative(module, root)] = _by_kind(by_name, FLOP_COUNTER_KINDS)
 
 
 def _relative(module: str, root: str) -> str:
@@ -118,11 +126,11 @@ def _returning_norms(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _untraced_on_meta(image: Tensor) -> Iterator[None]:
+def _untraced_on_meta(model: nn.Module, image: Tensor) -> Iterator[None]:
     if not image.is_meta:
         yield
         return
-    with _RecordedConvolution(), _OnUntracedThread():
+    with _RecordedConvolution(), _OnUntracedThread((image, *model.parameters(), *model.buffers())):
         yield
 
 
@@ -194,12 +202,40 @@ def _each(sides: Sides, dims: int) -> tuple[int, ...]:
     return (sides,) * dims if isinstance(sides, int) else tuple(sides)
 
 
-class _OnUntracedThread(TorchDispatchMode):
-    """Runs each operation on meta tensors on a thread without tracing state."""
+class _Layout:
+    """The shape, strides and type of a tensor on the meta device."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_dtype", "_shape", "_stride", "key")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._shape, self._stride, self._dtype = tensor.shape, tensor.stride(), tensor.dtype
+        self.key = (self._shape, self._stride, self._dtype)
+
+    def fresh(self) -> Tensor:
+        """A tensor of this layout, which knows it."""
+        tensor = torch.empty_strided(self._shape, self._stride, dtype=self._dtype, device="meta")
+        tensor.untraced = self  # type: ignore[attr-defined]
+        return tensor
+
+
+class _Unknown(Exception):  # noqa: N818 - not an error: the operation is run
+    """An operand whose layout is not known."""
+
+
+class _OnUntracedThread(TorchDispatchMode):
+    """Runs each operation on meta tensors on a thread without tracing state, once for operands of the same layouts.
+
+    While torch traces, sizes are tensors. So a tensor that is made here has its layout as an attribute.
+
+    Args:
+        given: the weights and the image.
+    """
+
+    def __init__(self, given: Iterable[Tensor]) -> None:
         super().__init__()
         self._thread = ThreadPoolExecutor(max_workers=1)
+        self._given = {id(tensor): _Layout(tensor).key for tensor in given if tensor.is_meta}
+        self._results: dict[Any, Any] = {}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -213,20 +249,45 @@ class _OnUntracedThread(TorchDispatchMode):
     ) -> Any:
         """Run `func` on the other thread if it has a meta tensor; the tracer's own 0-d size tensors stay here."""
         kwargs = kwargs or {}
-        leaves = _pytree.arg_tree_leaves(*args, **kwargs)
-        if not any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
-            return func(*args, **kwargs)
-        result = self._thread.submit(_run_detached, func, args, kwargs).result()
-        return _pytree.tree_map_only(Tensor, _fresh, result)
+        try:
+            key = id(func), self._key(args), self._key(tuple(kwargs.items()))
+            known = self._results.get(key)
+        except _Unknown:
+            key = known = None
+        if known is None:
+            leaves = _pytree.arg_tree_leaves(*args, **kwargs)
+            if not any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
+                return func(*args, **kwargs)
+            known = self._thread.submit(_run_detached, func, args, kwargs).result()
+            if key is not None:
+                self._results[key] = known
+        return (
+            known.fresh()
+            if isinstance(known, _Layout)
+            else _pytree.tree_map_only(_Layout, _Layout.fresh, known)
+        )
+
+    def _key(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """What the layouts of results depend on."""
+        key: list[Any] = []
+        for value in values:
+            if isinstance(value, Tensor):
+                layout = getattr(value, "untraced", None)
+                given = self._given.get(id(value)) if layout is None else layout.key
+                if given is None:
+                    raise _Unknown
+                key += given
+            elif isinstance(value, tuple | list):
+                key.append(self._key(value))
+            else:
+                key.append((type(value), value))
+        return tuple(key)
 
 
 def _run_detached(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The results of an operation, of which each tensor is its layout."""
     with torch.no_grad():
         args, kwargs = _pytree.tree_map_only(Tensor, torch.Tensor.detach, (args, kwargs))
         if func is torch.ops.aten._convolution.default:  # it does not run on meta in torch 2.6
-            return run_on_meta(torch.ops.aten.convolution.default, args[:OF_CONVOLUTION], {})
-        return run_on_meta(func, args, kwargs)
-
-
-def _fresh(tensor: Tensor) -> Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+            func, args, kwargs = torch.ops.aten.convolution.default, args[:OF_CONVOLUTION], {}
+        return _pytree.tree_map_only(Tensor, _Layout, run_on_meta(func, args, kwargs))

@@ -3,6 +3,9 @@
 By default one block of each kind is run, and its numbers stand for its twins. The twins are replaced by identities. That
 changes nothing for other blocks, because a twin keeps the shape and the strides of its input. Twins are found by comparing
 the real modules, not the config.
+
+One inference forward is traced and counted by FlopCounterMode at once. If it runs every block, it also shows which blocks ran
+the same operations on the same shapes and strides. fvcore, which takes ten times as long, then counts one block of each kind.
 """
 
 from __future__ import annotations
@@ -27,10 +30,10 @@ from .compare import compare_in_order, compare_parameters, compare_tables, verdi
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
 from .encoder import freeze, image_for, in_training_mode
-from .fold import fold, twins_of, unfold, unfold_counts
+from .fold import fold, folded, twins_among, twins_of, unfold, unfold_counts
 from .implementation import build_implementation, of_another_version, unavailable
 from .slices import NOTE
-from .trace import PartTrace, trace_forward, trace_saved, trace_training
+from .trace import CountedForward, PartTrace, trace_and_count, trace_forward, trace_training
 
 NUMBERS = {"allocations": "allocated bytes", "live": "live bytes", "products": "FLOPs"}
 """What is compared operation by operation: the attribute of a claim and of a trace, and its name in reports."""
@@ -67,23 +70,61 @@ def _crosscheck(
     stack = _Stack(reference, "meta", every_layer)
     real = partial(_Stack, reference, "cpu", every_layer)  # built only if needed
     need = max(claims.peak_bytes.values())
+    counted = _counted_forward(stack)
+    by_flop_counter = partial(_flops, counted) if counted else count_with_flop_counter
+    by_fvcore = partial(_count_kinds, _kinds(stack, counted))
     return CrossCheck(
         parameters=compare_parameters(claims.parameters, stack.parameters),
-        fvcore=_attempt(partial(_compare_counts, claims.fvcore, count_with_fvcore), stack, real, need),
+        fvcore=_attempt(partial(_compare_counts, claims.fvcore, by_fvcore), stack, real, need),
         flop_counter=_attempt(
-            partial(_compare_counts, claims.flop_counter, count_with_flop_counter), stack, real, need
+            partial(_compare_counts, claims.flop_counter, by_flop_counter), stack, real, need
         ),
-        memory_trace=untraced or _memory_trace(config, claims, stack, every_layer=every_layer),
+        memory_trace=untraced or _memory_trace(config, claims, stack, counted, every_layer=every_layer),
         layers_run=len(config.layers) - len(stack.twins),
     )
 
 
-def _memory_trace(config: EncoderConfig, claims: Claims, stack: _Stack, *, every_layer: bool) -> Check:
+def _counted_forward(stack: _Stack) -> CountedForward | None:
+    """A forward that feeds the trace and FlopCounterMode; None if it fails: then each has its own, and its own reason."""
+    try:
+        return trace_and_count(stack.model, stack.image, stack.weights_bytes)
+    except Exception:  # noqa: BLE001 - a torch release may raise anything; what then fails alone says why
+        return None
+
+
+def _flops(counted: CountedForward, _model: nn.Module, _image: Tensor) -> Counts:
+    return counted.counts
+
+
+def _kinds(stack: _Stack, counted: CountedForward | None) -> dict[str, str]:
+    """The twins among blocks that were all run: they were seen to run the same operations."""
+    if counted is None or stack.twins:
+        return {}
+    return twins_among(stack.model, counted.streams, {name: part.ran for name, part in counted.parts.items()})
+
+
+def _count_kinds(twins: Mapping[str, str], model: nn.Module, image: Tensor) -> Counts:
+    """The counts of fvcore, in which twins have those of their originals."""
+    with folded(model, twins):
+        counts = count_with_fvcore(model, image)
+    return unfold_counts(counts, twins)
+
+
+def _memory_trace(
+    config: EncoderConfig,
+    claims: Claims,
+    stack: _Stack,
+    counted: CountedForward | None,
+    *,
+    every_layer: bool,
+) -> Check:
     """The verdict on memory: of samattn's own stack, or of the library's model if the encoder has an implementation."""
     run, need = implementation_of(config), max(claims.peak_bytes.values())
     compare = partial(_compare_trace, config, claims)
     if run is None:
-        return _attempt(compare, stack, None, need)
+        forward = None if counted is None or config.run.keeps_graph else counted.parts
+        return _attempt(partial(compare, forward), stack, None, need)
+    compare = partial(compare, None)
     check = _attempt(compare, _Stack(config, "meta", every_layer), None, need)
     traced = f"of {run.model.model}, {run.model.library} {version(run.model.library)}"
     reasons = (traced, of_another_version(run), check.reason)
@@ -139,22 +180,26 @@ def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts
     return compare_tables(derived, counted, sum(found.get("", {}).values()))
 
 
-def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Check:
+def _compare_trace(
+    config: EncoderConfig, claims: Claims, forward: dict[str, PartTrace] | None, stack: _Stack
+) -> Check:
+    """`forward` is the trace of an inference forward, if there is one already."""
     grad = config.run.keeps_graph
     if grad:
         freeze(stack.model, config)
-    forward = trace_forward(stack.model, stack.image, stack.weights_bytes, grad=grad)
+    if forward is None:
+        forward = trace_forward(stack.model, stack.image, stack.weights_bytes, grad=grad)
     inference = unfold(forward, stack.twins)
     in_training_mode(freeze(stack.model, config), config)
-    saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
     run = config.run
-    training, backward = trace_training(
+    training, backward, saved_bytes = trace_training(
         stack.model,
         stack.image,
         0,
         accumulates=run.accumulate > 1,
         moves=run.is_ddp and run.gradient_as_bucket_view,
     )
+    saved = unfold(saved_bytes, stack.twins)
     peaks = _peaks(inference, claims.peak_bytes)
     found = {name: {"peak_bytes": peak, "saved_bytes": saved[name]} for name, peak in peaks.items()}
     wanted = {

@@ -45,6 +45,12 @@ HALVES = {torch.float16, torch.bfloat16}
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 
 
+_CHANGED = {
+    F.linear, F.scaled_dot_product_attention, F.batch_norm, Tensor.__getitem__, Tensor.__setitem__, *SOFTMAX
+}  # fmt: skip
+"""What `AsOnCuda` may run in another way."""
+
+
 class AsOnCuda(TorchFunctionMode):
     """Runs linear layers and attention as a CUDA device would, with the attention kernels of a version of torch."""
 
@@ -61,7 +67,11 @@ class AsOnCuda(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run `func`, or what CUDA would run for it."""
-        kwargs = kwargs or {}
+        if func in _CHANGED:
+            return self._changed(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def _changed(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.linear and kwargs:  # F.linear(x, weight=..., bias=...)
             args = (*args, *(kwargs[name] for name in ("input", "weight", "bias") if name in kwargs))
             kwargs = {}

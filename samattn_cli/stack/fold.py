@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from .meta import OnMeta
 Value = TypeVar("Value")
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, bool]
 """Shape, strides, dtype, and whether it requires a gradient."""
+
+Streams = Mapping[str, tuple[Layout, Layout]]
+"""The layouts of the input and the output of each block, by its number."""
 
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
@@ -35,7 +39,32 @@ def fold(model: nn.Module, twins: Mapping[str, str]) -> None:
         blocks.add_module(twin.removeprefix(f"{CONTAINER}."), Skipped())
 
 
+@contextmanager
+def folded(model: nn.Module, twins: Mapping[str, str]) -> Iterator[None]:
+    """Replace each twin by an identity within this context."""
+    kept = {twin: model.get_submodule(twin) for twin in twins}
+    fold(model, twins)
+    try:
+        yield
+    finally:
+        for twin, block in kept.items():
+            model.get_submodule(CONTAINER).add_module(twin.removeprefix(f"{CONTAINER}."), block)
+
+
 def twins_of(model: Any, image: Tensor) -> dict[str, str]:
+    """The blocks that a later block repeats (twins), by one run on the meta device: see `twins_among`.
+
+    If all weights train, all inputs need a gradient: autograd is then off.
+    """
+    is_off = all(weight.requires_grad for weight in model.parameters())
+    with torch.set_grad_enabled(not is_off), OnMeta(), watching(model) as streams:
+        model(image)
+    return twins_among(model, streams)
+
+
+def twins_among(
+    model: Any, streams: Streams, ran: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, str]:
     """The blocks that a later block repeats (twins): name to name of the original.
 
     The last block of a kind is the original, since its gradient comes from the same part as in the whole encoder. Some
@@ -45,8 +74,9 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     another way; the first block of each kind that taps a part, because one of them keeps the tapped output longest.
 
     Args:
-        model: an encoder on the meta device: it is run once.
-        image: its input.
+        model: an encoder on the meta device.
+        streams: the layouts of each block's input and output.
+        ran: which operations ran in each block, on which layouts, if that is known. Twins ran the same ones.
     """
     originals: dict[Any, str] = {}
     twins: dict[str, str] = {}
@@ -57,7 +87,7 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     last = {tap: name for name, taps in model.plan for tap in taps}
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
     after = {name: following for (name, _), (following, _) in pairwise(model.plan)}
-    for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
+    for index, (entering, leaving) in reversed(list(streams.items())):
         name = f"{CONTAINER}.{index}"
         unread = name in model.unread
         ends = not after.get(name, "").startswith(CONTAINER)
@@ -66,7 +96,15 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
             before[name] not in tapped,
             name in last.values(),
         )  # whether it frees its input, and what it taps
-        kind = _signature(blocks.get_submodule(index)), name in model.checkpointed, unread, entering, frees
+        runs = tuple((ran or {}).get(name, ()))
+        kind = (
+            _signature(blocks.get_submodule(index)),
+            name in model.checkpointed,
+            unread,
+            entering,
+            frees,
+            runs,
+        )
         original = originals.setdefault(kind, name)
         first[kind] = name
         if original != name and entering == leaving and not stays:
@@ -75,8 +113,9 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     return {name: original for name, original in twins.items() if name not in longest}
 
 
-def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]]:
-    """The layout of each block's input and output. If all weights train, all need a gradient: autograd is then off."""
+@contextmanager
+def watching(model: nn.Module) -> Iterator[dict[str, tuple[Layout, Layout]]]:
+    """The layout of each block's input and output, for a run of `model` within this context."""
     seen: dict[str, tuple[Layout, Layout]] = {}
 
     def watch(index: str) -> Callable[..., None]:
@@ -88,11 +127,11 @@ def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]
 
     blocks = model.get_submodule(CONTAINER).named_children()
     handles = [block.register_forward_hook(watch(index)) for index, block in blocks]
-    with torch.set_grad_enabled(not all(weight.requires_grad for weight in model.parameters())), OnMeta():
-        model(image)
-    for handle in handles:
-        handle.remove()
-    return seen
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _layout(tensor: Tensor) -> Layout:

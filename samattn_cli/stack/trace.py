@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +22,16 @@ from torch.utils.flop_counter import flop_registry
 
 from ..encoder.model import Phase, Section
 from ..units import rounded
+from ..verdicts import Counts
 from .convolution import is_grouped_backward, of_grouped_backward
+from .count import counting_flops
 from .cuda import AsOnCuda, steps_on_cuda
 from .encoder import ImageEncoder, in_tuple, nothing
+from .fold import Streams, watching
 from .gradients import Uses, in_place, uses_of_the_last_holder
-from .meta import run_on_meta
+from .meta import remembered, run_remembered
 from .sections import on_entering_parts
-from .versions import as_in_torch_2_13
+from .versions import change_of
 
 
 @dataclass
@@ -41,6 +44,7 @@ class PartTrace:
         live: bytes live after each allocation, minus those at the start.
         products: FLOPs of each matrix product and convolution.
         change: bytes live at its end, minus those at the start.
+        ran: which operations ran, on which layouts: see `run_remembered`.
     """
 
     start_bytes: int
@@ -48,6 +52,7 @@ class PartTrace:
     live: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
     change: int = 0
+    ran: list[Any] = field(default_factory=list, repr=False)
 
     @property
     def peak_bytes(self) -> int:
@@ -61,16 +66,19 @@ class Tracer(TorchDispatchMode):
     Args:
         device: type of device whose storages count ("meta").
         live: bytes live before the pass: weights and input.
+        shows_products: whether modes below this one see products. They see nothing else.
     """
 
-    def __init__(self, device: str, live: int) -> None:
+    def __init__(self, device: str, live: int, *, shows_products: bool = False) -> None:
         super().__init__()
         self.device = device
+        self.shows_products = shows_products
         self.live = live
         self.sections: dict[Section, PartTrace] = {}
         self.alone: Uses | None = None  # set while a backward is traced
         self._part = PartTrace(live)
         self._known: set[int] = set()
+        self._watched: dict[int, _Watched] = {}
         self._gradients: set[int] = set()  # of weights, to which others are added
         self._live_at_end = live  # of the forward
 
@@ -112,44 +120,102 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note its results."""
         kwargs = kwargs or {}
-        if in_steps := steps_on_cuda(func):
+        operation = _OPERATIONS.get(id(func)) or _operation(func)
+        if operation.in_steps:
             with self:
-                return in_steps(*args, **kwargs)
-        result = in_place(func, args, self.alone, self._is_gradient) if self.alone else None
-        if result is None:
-            result = as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs))
-        if formula := flop_registry.get(func.overloadpacket):
-            count = of_grouped_backward if is_grouped_backward(func, args) else formula
-            flops = int(count(*args, **kwargs, out_val=result))
-            # the gradient of a convolution's bias alone is not a product
-            self._part.products += [flops] if flops else []
-        for tensor in _pytree.tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.device.type == self.device:
-                self._note(tensor)
+                return operation.in_steps(*args, **kwargs)
+        with torch._C.DisableTorchFunction():  # a backward would run AsOnCuda for each attribute of a tensor
+            result = in_place(func, args, self.alone, self._is_gradient) if self.alone else None
+            if result is None:
+                result = self._run(func, operation, args, kwargs)
+            if operation.formula:
+                count = of_grouped_backward if is_grouped_backward(func, args) else operation.formula
+                flops = int(count(*args, **kwargs, out_val=result))
+                # the gradient of a convolution's bias alone is not a product
+                self._part.products += [flops] if flops else []
+            for tensor in (result,) if isinstance(result, Tensor) else _pytree.tree_leaves(result):
+                if isinstance(tensor, Tensor) and tensor.device.type == self.device:
+                    self._note(tensor)
         return result
+
+    def _run(self, func: Any, operation: _Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the operation, by the modes below this one if they count it; note which it was."""
+        if self.shows_products and operation.may_be_product:
+            result = func(*args, **kwargs)
+            self._part.ran.append(remembered(func, args, kwargs))
+            return result
+        with torch._C._DisableTorchDispatch():
+            result, which = run_remembered(func, args, kwargs)
+            self._part.ran.append(which)
+            return operation.change(args, result) if operation.change else result
 
     def _is_gradient(self, tensor: Tensor) -> bool:
         return bool(self._gradients) and storage_key(tensor) in self._gradients
 
     def _note(self, tensor: Tensor) -> None:
-        key = storage_key(tensor)
+        storage = tensor.untyped_storage()
+        key = int(storage._cdata)
         if key in self._known:
             return
-        storage = tensor.untyped_storage()
-        nbytes = rounded(storage.nbytes())
-        self._part.allocations.append(storage.nbytes())
+        asked = storage.nbytes()
+        nbytes = rounded(asked)
+        part = self._part
+        part.allocations.append(asked)
         self._known.add(key)
         self.live += nbytes
-        self._part.live.append(self.live - self._part.start_bytes)
-        weakref.finalize(storage, self._freed, key, nbytes)
+        part.live.append(self.live - part.start_bytes)
+        watched = self._watched[key] = _Watched(storage, self._freed)
+        watched.key, watched.nbytes = key, nbytes
 
-    def _freed(self, key: int, nbytes: int) -> None:
-        self._known.discard(key)
-        self.live -= nbytes
+    def _freed(self, storage: _Watched) -> None:
+        self._known.discard(storage.key)
+        self._watched.pop(storage.key, None)
+        self.live -= storage.nbytes
+
+
+class _Watched(weakref.ref[Any]):
+    """A storage that is live: what identifies it, and its bytes."""
+
+    __slots__ = ("key", "nbytes")
+    key: int
+    nbytes: int
+
+
+class _Operation(NamedTuple):
+    """What is known of an operation of ATen.
+
+    Attributes:
+        in_steps: does what the operation does on CUDA, if that differs on meta.
+        change: makes its results those of torch 2.13.0, if they differ.
+        formula: torch's own for the FLOPs of a product.
+        may_be_product: whether FlopCounterMode counts it, or takes it apart to see.
+    """
+
+    in_steps: Callable[..., Any] | None
+    change: Callable[..., Any] | None
+    formula: Callable[..., Any] | None
+    may_be_product: bool
+
+
+_OPERATIONS: dict[int, _Operation] = {}
+"""By the `id` of an operation, which is its own for as long as Python runs."""
+
+
+def _operation(func: Any) -> _Operation:
+    formula = flop_registry.get(func.overloadpacket)
+    composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    made = _Operation(steps_on_cuda(func), change_of(func), formula, bool(formula) or composite)
+    _OPERATIONS[id(func)] = made
+    return made
 
 
 def trace_forward(
-    model: ImageEncoder, image: Tensor, weights_bytes: int, *, grad: bool = False
+    model: ImageEncoder,
+    image: Tensor,
+    weights_bytes: int,
+    *,
+    grad: bool = False,
+    shows_products: bool = False,
 ) -> dict[str, PartTrace]:
     """Trace an inference forward of `model`, part by part. The last part ends when only the output is left.
 
@@ -158,8 +224,10 @@ def trace_forward(
         image: its input.
         weights_bytes: memory of the weights and buffers of the whole encoder.
         grad: whether autograd is on, and keeps what it saves.
+        shows_products: whether modes around this call are to see the products.
     """
-    mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
+    live = weights_bytes + rounded(image.nbytes)
+    mode = Tracer(image.device.type, live, shows_products=shows_products)
     mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.set_grad_enabled(grad), AsOnCuda.of(model), mode, _forward_of(model, mode):
         output = model(image)
@@ -168,52 +236,81 @@ def trace_forward(
     return mode.parts_in("forward")
 
 
-def trace_saved(model: ImageEncoder, image: Tensor) -> dict[str, int]:
-    """Bytes that autograd keeps for backward, for each part and block of `model`, without weights and buffers.
+class CountedForward(NamedTuple):
+    """One inference forward, that was traced and counted at once.
 
-    A checkpointed block keeps its input, if it would keep anything at all.
+    Attributes:
+        parts: the trace of each part.
+        counts: those of FlopCounterMode.
+        streams: the layouts of each block's input and output.
     """
-    weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
-    kept: list[tuple[str, weakref.ref[_Kept]]] = []
-    parts: list[str] = []
 
-    def enter(section: Section) -> None:
-        parts.append(section[0])
+    parts: dict[str, PartTrace]
+    counts: Counts
+    streams: Streams
 
-    def counts(tensor: Tensor) -> bool:
-        return tensor.device == image.device and storage_key(tensor) not in weights
 
-    def pack(tensor: Tensor) -> _Kept:
-        saved = _Kept(tensor.detach())  # an output that its own node keeps would keep that node
-        if counts(tensor):
-            kept.append((parts[-1], weakref.ref(saved)))
+def trace_and_count(model: ImageEncoder, image: Tensor, weights_bytes: int) -> CountedForward:
+    """Trace an inference forward of `model` as `trace_forward` does, in which FlopCounterMode counts too."""
+    with watching(model) as streams, counting_flops(model) as counts:
+        parts = trace_forward(model, image, weights_bytes, shows_products=True)
+    return CountedForward(parts, counts, streams)
+
+
+class Saved:
+    """Follows what autograd keeps for backward in a forward."""
+
+    def __init__(self, model: ImageEncoder, image: Tensor) -> None:
+        self._device = image.device
+        self._weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
+        self._kept: list[tuple[str, weakref.ref[_Kept]]] = []
+        self._parts: list[str] = []
+
+    @classmethod
+    @contextmanager
+    def of(cls, model: ImageEncoder, image: Tensor) -> Iterator[Saved]:
+        """Follow what is kept within this context."""
+        saved = cls(model, image)
+        with (
+            saved_tensors_hooks(saved._pack, lambda kept: kept.tensor),
+            on_entering_parts(model, saved._enter),
+            _on_checkpointed_inputs(model, saved._claim),
+        ):
+            yield saved
+
+    def bytes_of_parts(self) -> dict[str, int]:
+        """Bytes kept for each part; call it while the output lives."""
+        return {
+            part: sum(map(rounded, _alive(ref for name, ref in self._kept if name == part).values()))
+            for part in self._parts
+        }
+
+    def _enter(self, section: Section) -> None:
+        self._parts.append(section[0])
+
+    def _pack(self, tensor: Tensor) -> _Kept:
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+            saved = _Kept(tensor.detach())  # an output that its own node keeps would keep that node
+            if self._counts(tensor):
+                self._kept.append((self._parts[-1], weakref.ref(saved)))
         return saved
 
-    def claim(*inputs: Tensor) -> None:
+    def _counts(self, tensor: Tensor) -> bool:
+        return tensor.device == self._device and storage_key(tensor) not in self._weights
+
+    def _claim(self, *inputs: Tensor) -> None:
         """The checkpoint saved these just before its block began, so they count for the block."""
-        before = len(kept) - sum(map(counts, inputs))
-        kept[before:] = [(parts[-1], ref) for _, ref in kept[before:]]
-
-    with (
-        torch.enable_grad(),
-        AsOnCuda.of(model),
-        saved_tensors_hooks(pack, lambda saved: saved.tensor),
-        on_entering_parts(model, enter),
-        _on_checkpointed_inputs(model, claim),
-    ):
-        output = model(image)
-    sums = {
-        part: sum(map(rounded, _alive(ref for name, ref in kept if name == part).values())) for part in parts
-    }
-    del output  # and with it the graph and everything that it kept
-    return sums
+        before = len(self._kept) - sum(map(self._counts, inputs))
+        self._kept[before:] = [(self._parts[-1], ref) for _, ref in self._kept[before:]]
 
 
-@dataclass(eq=False)
 class _Kept:
     """A tensor that autograd keeps; it lives as long as autograd keeps it."""
 
-    tensor: Tensor
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
 
 
 def _alive(kept: Iterable[weakref.ref[_Kept]]) -> dict[int, int]:
@@ -234,9 +331,24 @@ def _on_checkpointed_inputs(model: ImageEncoder, see: Callable[..., None]) -> It
             handle.remove()
 
 
+class TrainingTrace(NamedTuple):
+    """The traces of a forward in which autograd saves tensors and of its backward, by part.
+
+    Attributes:
+        forward: the forward.
+        backward: the backward.
+        saved_bytes: what autograd keeps between them, without weights and buffers. A checkpointed block keeps its input, if
+            it would keep anything at all.
+    """
+
+    forward: dict[str, PartTrace]
+    backward: dict[str, PartTrace]
+    saved_bytes: dict[str, int]
+
+
 def trace_training(
     model: ImageEncoder, image: Tensor, live: int, *, accumulates: bool = False, moves: bool = False
-) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
+) -> TrainingTrace:
     """Trace a forward in which autograd saves tensors, and its backward, part by part.
 
     A part before everything that trains has no backward; its trace is empty.
@@ -259,8 +371,9 @@ def trace_training(
     weights = [weight for weight in model.parameters() if weight.requires_grad and moves and not accumulates]
     hooks = [weight.register_post_accumulate_grad_hook(_drop_gradient) for weight in weights]
     with torch.enable_grad(), AsOnCuda.of(model), mode:
-        with _forward_of(model, mode):
+        with _forward_of(model, mode), Saved.of(model, image) as saved:
             output = model(image)
+            saved_bytes = saved.bytes_of_parts()
         mode.leave_forward()
         mode.alone = alone
         kept = backward_of(output)
@@ -270,7 +383,9 @@ def trace_training(
         hook.remove()
     model.zero_grad(set_to_none=True)
     forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
-    return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
+    return TrainingTrace(
+        forward, {name: backward.get(name, PartTrace(live)) for name in forward}, saved_bytes
+    )
 
 
 def _drop_gradient(weight: Tensor) -> None:

@@ -28,8 +28,13 @@ RANDOM_STATE = 6
 
 def as_in_torch_2_13(func: Any, args: Sequence[Any], result: Any) -> Any:
     """The `result` of an operation, with the layout and sizes of torch 2.13.0."""
-    change = _CHANGED.get(func)
+    change = change_of(func)
     return change(args, result) if change else result
+
+
+def change_of(func: Any) -> Callable[[Sequence[Any], Any], Any] | None:
+    """What makes the result of an operation, from its arguments and its result, that of torch 2.13.0; None if it is that."""
+    return _CHANGED.get(func)
 
 
 def _in_order(args: Sequence[Any], out: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from samattn_cli.encoder.plan import LayerConfig
 from samattn_cli.stack.crosscheck import crosscheck
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.step import Step
-from samattn_cli.stack.trace import trace_forward, trace_saved, trace_training
+from samattn_cli.stack.trace import trace_forward, trace_training
 from samattn_cli.studies.verify import claims_of
 from samattn_cli.tape import encoder
 from samattn_cli.tape.memory import live_over
@@ -148,8 +148,8 @@ def assert_encoder_is_the_same(freeze, trained: Callable[[str], bool], config: E
     for name, weight in model.named_parameters():
         weight.requires_grad_(trained(re.sub(r"blocks\.\d+", "blocks.N", name)))
     assert derived_of(claims.inference) == found_in(trace_forward(model, image, 0))
-    assert claims.saved_bytes == trace_saved(model, image)
-    forward, backward = trace_training(model, image, 0)
+    forward, backward, saved_bytes = trace_training(model, image, 0)
+    assert claims.saved_bytes == saved_bytes
     assert derived_of(claims.training) == found_in(forward)
     assert derived_of(claims.backward) == found_in(backward)
     trains = [rounded(weight.nbytes) for weight in model.parameters() if weight.requires_grad]

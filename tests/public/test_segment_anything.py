@@ -11,7 +11,7 @@ from samattn_cli.families.vit import stack as vit
 from samattn_cli.stack.count import count_with_flop_counter
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.fold import CONTAINER
-from samattn_cli.stack.trace import trace_forward, trace_saved
+from samattn_cli.stack.trace import trace_forward, trace_training
 from samattn_cli.studies.verify import claims_of
 from samattn_cli.units import rounded
 from samattn_cli.verdicts import Claims, Counts
@@ -161,6 +161,6 @@ def taken_by_theirs(config: EncoderConfig) -> dict[str, object]:
     with torch.device("meta"):  # their get_rel_pos makes its indices on the default device
         flops = count_with_flop_counter(encoder, image)
         parts = trace_forward(encoder, image, weights_bytes)
-        saved_bytes = trace_saved(encoder, image)
+        saved_bytes = trace_training(encoder, image, 0).saved_bytes
     peak_bytes = {name: part.peak_bytes for name, part in parts.items()}
     return {"flops": without_container(flops), "peak_bytes": peak_bytes, "saved_bytes": saved_bytes}

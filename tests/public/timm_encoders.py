@@ -169,7 +169,7 @@ def traced(config: EncoderConfig) -> dict[str, Figures]:
     weights = sum(rounded(each.nbytes) for each in (*model.parameters(), *model.buffers()))
     image = image_for(config, "meta")
     inference = trace_forward(model, image, weights)
-    training, backward = trace_training(in_training_mode(model, config), image, 0)
+    training, backward, _ = trace_training(in_training_mode(model, config), image, 0)
     phases = {"inference": inference, "training": training, "backward": backward}
     return {phase: _of_traces(parts) for phase, parts in phases.items()} | {"whole": {"": _whole(config)}}
 

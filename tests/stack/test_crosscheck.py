@@ -19,7 +19,7 @@ from samattn_cli.stack.crosscheck import _Stack as stack_of
 from samattn_cli.stack.crosscheck import crosscheck
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.fold import twins_of
-from samattn_cli.stack.trace import trace_forward, trace_saved, trace_training
+from samattn_cli.stack.trace import trace_and_count, trace_forward, trace_training
 from samattn_cli.studies.verify import claims_of, verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.verdicts import Claims, CrossCheck, Difference, NamedNumber
@@ -221,8 +221,8 @@ def right_claims() -> Claims:
 
 
 MEASURES = (
+    trace_and_count,
     trace_forward,
-    trace_saved,
     trace_training,
     count.count_with_flop_counter,
     count.count_with_fvcore,
@@ -384,6 +384,7 @@ def test_real_tensors_do_not_hide_a_wrong_claim(monkeypatch):
 @pytest.mark.parametrize("check", ["fvcore", "flop_counter"])
 def test_where_nothing_runs_the_check_has_failed_with_both_reasons(monkeypatch, check):
     monkeypatch.setattr(f"samattn_cli.stack.crosscheck.count_with_{check}", broken)
+    monkeypatch.setattr("samattn_cli.stack.trace.counting_flops", lambda _: broken(None, torch.empty(0)))
     verdict = verify(load_config(ONE_BLOCK))
     assert statuses(verdict) == all_of("exact") | {check: "failed"}
     assert verdict.status == "failed"
@@ -405,6 +406,9 @@ def test_real_tensors_are_not_made_where_they_would_fill_the_memory(monkeypatch)
 
 
 def test_memory_has_no_route_but_meta(monkeypatch):
+    monkeypatch.setattr(
+        "samattn_cli.stack.trace.trace_forward", lambda model, image, *_, **__: broken(model, image)
+    )
     monkeypatch.setattr(
         "samattn_cli.stack.crosscheck.trace_forward", lambda model, image, *_, **__: broken(model, image)
     )
@@ -623,6 +627,33 @@ def test_twins_of_the_last_part_leave_what_they_leave_before_autocasts_copies_go
     )
     assert_exact_on_meta(verdict)
     assert verdict.layers_run == 1
+
+
+def _inside(name: str) -> set[str]:
+    """The modules that contain a module, and itself."""
+    words = name.split(".")
+    return {".".join(words[:length]) for length in range(1, len(words) + 1)}
+
+
+def test_a_block_that_runs_one_more_product_is_counted_by_itself(monkeypatch):
+    """A hook is not an attribute, so the block is like its twins in all but what it runs: 35 tokens by 8 x 8 once more."""
+
+    def changed_stack(config, device):
+        model = build(config, device)
+        weight = torch.empty(8, 8, device=device)
+        model.blocks["1"].mlp.lin2.register_forward_hook(
+            lambda _, __, output: torch.nn.functional.linear(output, weight)
+        )
+        return model
+
+    monkeypatch.setattr("samattn_cli.stack.crosscheck.build_implementation", changed_stack)
+    verdict = check_claims(right_claims(), every_layer=True, changed_stack=True)
+    for check, more in ((verdict.fvcore, 35 * 64), (verdict.flop_counter, 2 * 35 * 64)):
+        found = {each.where: each.found - (each.derived or 0) for each in check.differences}
+        assert found == dict.fromkeys(found, more)
+        assert (
+            {"encoder", "blocks.1"} <= found.keys() <= {"encoder", "blocks.1", *_inside("blocks.1.mlp.lin2")}
+        )
 
 
 def test_blocks_that_differ_in_anything_are_not_folded():
