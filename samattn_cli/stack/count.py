@@ -249,6 +249,7 @@ class _OnUntracedThread(TorchDispatchMode):
     ) -> Any:
         """Run `func` on the other thread if it has a meta tensor; the tracer's own 0-d size tensors stay here."""
         kwargs = kwargs or {}
+        key: Any
         try:
             key = id(func), self._key(args), self._key(tuple(kwargs.items()))
             known = self._results.get(key)
