@@ -124,14 +124,19 @@ def format_ratio(ratio: float) -> str:
     return Rounded(f"{ratio:,.2f}x" if ratio < LARGE_RATIO else f"{ratio:.2e}x", ratio, "x")
 
 
-def format_size(size: tuple[int, int]) -> str:
-    """Height and width: (14, 14) -> "14x14"."""
-    return f"{size[0]}x{size[1]}"
+def format_size(size: Sequence[int]) -> str:
+    """The sides along each axis: (14, 14) -> "14x14", (8, 7, 7) -> "8x7x7"."""
+    return "x".join(map(str, size))
 
 
-def format_side(size: tuple[int, int]) -> str:
-    """A square by one number: (14, 14) -> "14", (512, 768) -> "512x768"."""
-    return str(size[0]) if size[0] == size[1] else format_size(size)
+def format_side(size: Sequence[int]) -> str:
+    """A square by one number: (14, 14) -> "14", (512, 768) -> "512x768", (96, 96, 96) -> "96x96x96"."""
+    return str(size[0]) if is_square(size) else format_size(size)
+
+
+def is_square(size: Sequence[int]) -> bool:
+    """Whether a size has two sides, which are equal."""
+    return len(size) == 2 and size[0] == size[1]  # noqa: PLR2004 - a height and a width
 
 
 def format_things(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..encoder.kept import Kept, description_of, image_size_of, kept_preset
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.presets import presets
 from ..render.elements import Table
 from ..render.formats.terminal import render_tables
@@ -69,11 +69,11 @@ def _row(name: str) -> tuple[str, ...]:
     return name, format_size(image_size), str(blocks), format_count(params), format_count(flops), description
 
 
-def _kept(kept: Kept) -> tuple[Pair, str, int, int, int]:
+def _kept(kept: Kept) -> tuple[Size, str, int, int, int]:
     return image_size_of(kept), description_of(kept), int(kept.blocks), int(kept.params), int(kept.flops)
 
 
-def _derived(name: str) -> tuple[Pair, str, int, int, int]:
+def _derived(name: str) -> tuple[Size, str, int, int, int]:
     """The same of a preset that is not kept, or whose file has changed."""
     from ..files.load import load_config
     from ..studies.passes import Passes

@@ -32,7 +32,7 @@ from .run_options import LaidOver, with_run_options
 
 if TYPE_CHECKING:
     from ..device.model import Device
-    from ..encoder.keys import Pair
+    from ..encoder.keys import Size
     from ..studies.fit import Asked
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES, *PAGES)
@@ -204,7 +204,7 @@ def _some(option: str, text: str | None, known: Sequence[str]) -> list[str]:
     return [word for word in known if word in words]
 
 
-def _aspect(text: str, patch: int) -> Pair:
+def _aspect(text: str, patch: int) -> Size:
     """Width and height in lowest terms.
 
     Raises:

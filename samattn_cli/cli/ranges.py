@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from math import prod
 from typing import TypeVar
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import MAX_SIDE
+from ..encoder.shorthand import read_size
 from ..errors import UsageError
 from ..files.load import option_where
 from ..units import format_size
 
 RANGE = re.compile(r"(-?\d{1,18})\s*:\s*(-?\d{1,18})(?:\s*:\s*(-?\d{1,18}))?")
 NUMBER = re.compile(r"\d{1,18}")
-SIZE = re.compile(r"(\d{1,18})x(\d{1,18})")
-Value = TypeVar("Value", int, Pair)
+Value = TypeVar("Value", int, Size)
 
 
 def numbers(option: str, text: str | None, what: str) -> tuple[int, ...]:
@@ -27,31 +28,34 @@ def numbers(option: str, text: str | None, what: str) -> tuple[int, ...]:
     return tuple(sorted(_once(option, _numbers(option, text, what)))) if text is not None else ()
 
 
-def sizes(option: str, text: str | None) -> tuple[Pair, ...]:
-    """The image sizes, (height, width) in pixels, that an option lists, from the fewest pixels to the most.
+def sizes(option: str, text: str | None) -> tuple[Size, ...]:
+    """The image sizes in pixels that an option lists, from the fewest pixels to the most.
 
     Raises:
         UsageError: as `numbers`.
     """
     images = _once(option, _sizes(option, text)) if text is not None else ()
-    return tuple(sorted(images, key=lambda size: (size[0] * size[1], size)))
+    if len({len(size) for size in images}) > 1:
+        message = f"{option_where(option, text or '')}: some sizes have two sides and some have three: give sizes of one kind"
+        raise UsageError("axes-differ", message)
+    return tuple(sorted(images, key=lambda size: (prod(size), size)))
 
 
-def one_size(option: str, text: str) -> Pair:
-    """The image size, (height, width) in pixels, that an option is.
+def one_size(option: str, text: str) -> Size:
+    """The image size in pixels that an option is.
 
     Raises:
         UsageError: if it is not one size.
     """
     item = text.strip()
-    both = SIZE.fullmatch(item.lower().replace("\u00d7", "x"))
-    if not both and not NUMBER.fullmatch(item):
+    sides = read_size(item)
+    if not isinstance(sides, tuple) and not NUMBER.fullmatch(item):
         raise UsageError(
             "not-a-size", f"{option_where(option, text)}: must be one size in pixels, such as 640 or 768x1152"
         )
-    height, width = (int(both[1]), int(both[2])) if both else (int(item), int(item))
-    _check_bounds(option_where(option, text), min(height, width), max(height, width))
-    return height, width
+    size: Size = sides if isinstance(sides, tuple) else (int(item), int(item))
+    _check_bounds(option_where(option, text), min(size), max(size))
+    return size
 
 
 def span(option: str, text: str) -> range | None:
@@ -87,13 +91,12 @@ def _numbers(option: str, text: str, what: str) -> Iterator[int]:
         yield from values
 
 
-def _sizes(option: str, text: str) -> Iterator[Pair]:
+def _sizes(option: str, text: str) -> Iterator[Size]:
     for item in _items(option, text):
-        both, values = SIZE.fullmatch(item), span(option, item)
-        if both:
-            height, width = int(both[1]), int(both[2])
-            _check_bounds(option_where(option, item), min(height, width), max(height, width))
-            yield height, width
+        size, values = read_size(item), span(option, item)
+        if isinstance(size, tuple):
+            _check_bounds(option_where(option, item), min(size), max(size))
+            yield size
         elif values is None and not NUMBER.fullmatch(item):
             raise UsageError(
                 "not-a-size",

@@ -307,7 +307,7 @@ def _varied(text: str) -> tuple[str, str]:
 
 
 def _grid(
-    resolutions: tuple[tuple[int, int], ...],
+    resolutions: tuple[tuple[int, ...], ...],
     windows: tuple[int, ...],
     batch_sizes: tuple[int, ...],
     words: Sequence[tuple[str, str, str | None]],

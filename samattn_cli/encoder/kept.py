@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from .keys import Pair
+from .keys import Size
 from .model import EncoderConfig, OverrideConfig, RunConfig, StageConfig
 from .presets import presets
 
@@ -64,10 +64,9 @@ def config_of(kept: Kept) -> EncoderConfig:
     return config
 
 
-def image_size_of(kept: Kept) -> Pair:
-    """The image size (height, width) in pixels."""
-    height, width = json.loads(kept.config)["image_size"]
-    return height, width
+def image_size_of(kept: Kept) -> Size:
+    """The image size in pixels."""
+    return tuple(json.loads(kept.config)["image_size"])
 
 
 def description_of(kept: Kept) -> str:

@@ -13,8 +13,11 @@ from typing import Any
 
 from .shorthand import Reader
 
-Pair = tuple[int, int]
-"""(height, width)."""
+Size = tuple[int, ...]
+"""Sides along the axes of a grid or an image: (height, width) or, of a video or a volume, (frames, height, width)."""
+
+Pair = Size
+"""(height, width): a size in code that is for images alone."""
 
 _SPEC = "key"
 READS = "reads"
@@ -58,6 +61,7 @@ FLAG, TEXT = Later("flag"), Later("text")
 whole, number, share = _maker("whole"), _maker("number"), _maker("share")
 flag_or_whole, only, choice = _maker("flag_or_whole"), _maker("only"), _maker("choice")
 pair, indexes, optional = _maker("pair"), _maker("indexes"), _maker("optional")
+size, side_or_sides = _maker("size"), _maker("side_or_sides")
 many, listed, one_or_more, texts = _maker("many"), _maker("listed"), _maker("one_or_more"), _maker("texts")
 named, anything, union = _maker("named"), _maker("anything"), _maker("union")
 parsed, keys_of, keys_or_one = _maker("parsed"), _maker("class_schema"), _maker("keys_or_one")

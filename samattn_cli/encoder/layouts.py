@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 from ..records import dataclass
-from .keys import Pair
+from .keys import Size
 
 Sizes = tuple[Any, ...]
 """The sizes of a tensor: numbers or formulas."""
@@ -20,27 +20,27 @@ class TokenLayout:
     Attributes:
         name: its name in tables, such as "grid".
         words: its name in messages, after "takes" and "outputs": "tokens on a grid".
-        shape: (B, (H, W), tokens of an image, C) -> the shape of the stream.
+        shape: (B, the grid, tokens of an image, C) -> the shape of the stream.
         joins_images: whether the tokens of all images are one sequence.
         cuts_images: whether each image is cut into windows, each of which lies as an image of its own.
     """
 
     name: str
     words: str = field(compare=False)
-    shape: Callable[[Any, Pair, Any, Any], Sizes] = field(compare=False)
+    shape: Callable[[Any, Size, Any, Any], Sizes] = field(compare=False)
     joins_images: bool = field(default=False, compare=False)
     cuts_images: bool = field(default=False, compare=False)
 
 
-def _on_a_grid(B: Any, grid: Pair, _tokens: Any, C: Any) -> Sizes:
+def _on_a_grid(B: Any, grid: Size, _tokens: Any, C: Any) -> Sizes:
     return (B, *grid, C)
 
 
-def _in_a_sequence(B: Any, _grid: Pair, tokens: Any, C: Any) -> Sizes:
+def _in_a_sequence(B: Any, _grid: Size, tokens: Any, C: Any) -> Sizes:
     return B, tokens, C
 
 
-def _packed(B: Any, _grid: Pair, tokens: Any, C: Any) -> Sizes:
+def _packed(B: Any, _grid: Size, tokens: Any, C: Any) -> Sizes:
     return B * tokens, C
 
 

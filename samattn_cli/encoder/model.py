@@ -18,7 +18,7 @@ from .checkpointed import Checkpointing, checkpointed, checkpointed_stages, pars
 from .keys import (
     FLAG,
     TEXT,
-    Pair,
+    Size,
     choice,
     flag_or_whole,
     indexes,
@@ -30,6 +30,8 @@ from .keys import (
     pair,
     parsed,
     share,
+    side_or_sides,
+    size,
     texts,
     union,
     whole,
@@ -47,6 +49,7 @@ from .registry import (
     TRANSITIONS,
     summaries,
 )
+from .slots import sides_of
 from .torch_versions import NEWEST, known, parse_torch, version_of, words
 from .torch_versions import RANGE as TORCH_RANGE
 from .torch_versions import Version as TorchVersion
@@ -83,11 +86,11 @@ class OverrideConfig:
     blocks: tuple[int, ...] = key(
         indexes(), "The blocks, counted from 0 over the whole encoder, as in 'blocks.7'.", example=[3, 4]
     )
-    window_size: Pair | None = key(
-        optional(pair(whole(0, MAX_SIDE))), "Their window, as in the stage.", example=7, default=None
+    window_size: Size | None = key(
+        optional(size(whole(0, MAX_SIDE))), "Their window, as in the stage.", example=7, default=None
     )
-    num_windows_side: Pair | None = key(
-        optional(pair(whole(1, MAX_SIDE))),
+    num_windows_side: Size | None = key(
+        optional(size(whole(1, MAX_SIDE))),
         "Windows that the grid is cut into for them, as in the stage.",
         example=4,
         default=None,
@@ -163,21 +166,21 @@ class StageConfig:
         example="decomposed",
         default="none",
     )
-    rel_pos_grid: Pair | None = key(
+    rel_pos_grid: Size | None = key(
         optional(pair(whole(1, MAX_SIDE))),
         "Grid in tokens that the relative-position tables of global blocks are made for: a number, or [height, width]. For "
         "another grid they are resized in each forward, as in ViTDet and SAM. By default it is the grid.",
         example=64,
         default=None,
     )
-    window_size: Pair = key(
-        pair(whole(0, MAX_SIDE)),
-        "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
+    window_size: Size = key(
+        size(whole(0, MAX_SIDE)),
+        "Attention window in tokens: a number, [height, width], or [frames, height, width]. 0: every block is global.",
         example=14,
         default=NO_WINDOW,
     )
-    num_windows_side: Pair | None = key(
-        optional(pair(whole(1, MAX_SIDE))),
+    num_windows_side: Size | None = key(
+        optional(size(whole(1, MAX_SIDE))),
         "In place of window_size: windows along each side of the grid, whatever its size: a number, or [down, across], "
         "which must divide the grid. 4 cuts it into 4x4 windows: num_windows 16 of LW-DETR, 4 of RF-DETR. 1: every block "
         "is global.",
@@ -198,9 +201,9 @@ class StageConfig:
         example=[2, 5, 8, 11],
         default=(),
     )
-    shift_size: Pair | None = key(
-        optional(pair(whole(0, MAX_SIDE))),
-        "Cyclic shift of the windows of every other block, from the second on: a number, or [height, width]. By default "
+    shift_size: Size | None = key(
+        optional(size(whole(0, MAX_SIDE))),
+        "Cyclic shift of the windows of every other block, from the second on: a number, or one for each axis. By default "
         "half a window for Swin's blocks, and no shift for others.",
         example=3,
         default=None,
@@ -550,11 +553,17 @@ class EncoderConfig:
 
     name: str = key(TEXT, "Its name; by default the name of the file.", example="my_vit", default="encoder")
     description: str = key(TEXT, "One line for `samattn configs`.", example="SAM ViT-H", default="")
-    image_size: Pair = key(
-        pair(whole(1, MAX_SIDE)), "Input in pixels: a number, or [height, width].", example=1024
+    image_size: Size = key(
+        size(whole(1, MAX_SIDE)),
+        "Input in pixels: a number, or [height, width]; of a video or a volume [frames, height, width].",
+        example=1024,
     )
     in_chans: int = key(WIDTH, "Channels of the input.", example=3, default=3)
-    patch_size: int = key(whole(1, MAX_SIDE), "Side of the square patch; also the stride.", example=16)
+    patch_size: Any = key(
+        side_or_sides(whole(1, MAX_SIDE)),
+        "Side of the patch along each axis; also the stride. Of a video or a volume it may be [frames, height, width].",
+        example=16,
+    )
     patch_embed: str = key(
         lambda: choice(*PATCH_EMBEDS),
         lambda: f"How the image becomes tokens. {summaries(PATCH_EMBEDS)}",
@@ -573,7 +582,7 @@ class EncoderConfig:
         example=0.75,
         default=0.0,
     )
-    pretrain_image_size: Pair | None = key(
+    pretrain_image_size: Size | None = key(
         optional(pair(whole(1, MAX_SIDE))),
         "Image size of pretraining, for absolute positions with a grid of their own; by default image_size.",
         example=336,
@@ -588,13 +597,13 @@ class EncoderConfig:
         example=4,
         default=0,
     )
-    pos_embed_background: Pair = key(
+    pos_embed_background: Size = key(
         pair(whole(1, MAX_SIDE)),
         "Tokens of the background that pos_embed hiera or mask_units_window resizes to the grid: a number, or [height, width].",
         example=7,
         default=(14, 14),
     )
-    pos_embed_window: Pair = key(
+    pos_embed_window: Size = key(
         pair(whole(1, MAX_SIDE)),
         "Tokens of the window that pos_embed hiera or mask_units_window repeats over the grid: a number, or [height, width].",
         example=8,
@@ -653,37 +662,39 @@ class EncoderConfig:
     )
 
     @cached_property
-    def grid(self) -> Pair:
-        """All patches (high, wide). A remainder of the image that is smaller than a patch is dropped."""
+    def grid(self) -> Size:
+        """All patches along each axis. A remainder of the image that is smaller than a patch is dropped."""
         return PATCH_EMBEDS[self.patch_embed].grid(self.padded_size, self.patch_size)
 
     @property
-    def padded_size(self) -> Pair:
-        """The image with its padding, in pixels (high, wide), if the patch embedding pads it to whole windows."""
+    def padded_size(self) -> Size:
+        """The image with its padding, in pixels along each axis, if the patch embedding pads it to whole windows."""
         multiple = PATCH_EMBEDS[self.patch_embed].multiple(self)
-        height, width = (
-            side if step == 1 else -(-side // step) * step
-            for side, step in zip(self.image_size, multiple, strict=True)
-        )
-        return height, width
+        sides = zip(self.image_size, multiple, strict=True)
+        return tuple([side if step == 1 else -(-side // step) * step for side, step in sides])
 
     @property
     def whole_side(self) -> int:
-        """Pixels of which a side is a multiple if it is neither cut nor padded: of a patch, or of a window if images are padded."""
-        return lcm(self.patch_size, *PATCH_EMBEDS[self.patch_embed].multiple(self))
+        """Pixels of which height and width are a multiple if they are neither cut nor padded.
+
+        They are those of a patch, or of a window if images are padded.
+        """
+        return lcm(self.patch[-1], *PATCH_EMBEDS[self.patch_embed].multiple(self))
 
     @property
-    def dropped(self) -> Pair:
-        """Rows and columns of pixels that are in no patch."""
-        height, width = (
-            max(side - patches * self.patch_size, 0)
-            for side, patches in zip(self.image_size, self.grid, strict=True)
-        )
-        return height, width
+    def dropped(self) -> Size:
+        """Pixels along each axis that are in no patch."""
+        sides = zip(self.image_size, self.grid, self.patch, strict=True)
+        return tuple([max(side - patches * patch, 0) for side, patches, patch in sides])
 
     @property
-    def pretrain_grid(self) -> Pair:
-        """Patches (high, wide) of the pretraining images."""
+    def patch(self) -> Size:
+        """The sides of a patch along each axis of the image."""
+        return sides_of(self.patch_size, len(self.image_size))
+
+    @property
+    def pretrain_grid(self) -> Size:
+        """Patches along each axis of the pretraining images."""
         size = self.pretrain_image_size or self.image_size
         return PATCH_EMBEDS[self.patch_embed].grid(size, self.patch_size)
 

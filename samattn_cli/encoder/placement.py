@@ -1,4 +1,6 @@
-"""Where a layer attends: everywhere, in windows of a size, in a number of windows, or over channels. Sizes are in tokens, (high, wide).
+"""Where a layer attends: everywhere, in windows of a size, in a number of windows, or over channels.
+
+Sizes are in tokens along each axis of the grid: (high, wide) or, of a video or a volume, (deep, high, wide).
 
 Only this module and the keys of a config know that a `window_size` of 0 means everywhere. A number of windows stays the
 same at every resolution, as in LW-DETR (arXiv:2406.03459) and RF-DETR; their code calls it `num_windows_side` and
@@ -8,26 +10,32 @@ has a row and a column for each channel of a head, each the sum over all tokens.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Literal, NamedTuple
 
 from ..records import dataclass, replace
-from ..units import format_size
-from .keys import Pair
+from ..units import format_side, format_size
+from .keys import Size
 
 Kind = Literal["window", "global", "channel", "convolution"]
 """A kind of placement."""
 
-NO_WINDOW: Pair = (0, 0)
+NO_WINDOW: Size = (0, 0)
 """The window of a global layer, and of one over channels, in configs and reports."""
 
 GLOBAL_VALUES = {"window_size": 0, "num_windows_side": 1}
 """The keys of a stage that set where its blocks attend, of which only one may be set; each with its value for global."""
 
-UNCUT: Pair = (1, 1)
-"""The windows (down, across) of a grid that is not cut."""
+UNCUT: Size = (1, 1)
+"""The windows of a grid that is not cut, whatever its axes."""
 
-UNSHIFTED: Pair = (0, 0)
-"""The shift of windows that start at the corner of the grid."""
+UNSHIFTED: Size = (0, 0)
+"""The shift of windows that start at the corner of the grid, whatever its axes."""
+
+
+def each_is(number: int, size: Size) -> bool:
+    """Whether each side of a size is this number. Sides may be formulas."""
+    return all(side == number for side in size)
 
 
 class Along(NamedTuple):
@@ -48,30 +56,34 @@ class Along(NamedTuple):
         return self.side * self.often + self.rest
 
 
-class Windows(NamedTuple):
-    """The windows of a layer on its grid. A global layer has one window, the grid."""
+class Windows(tuple[Along, ...]):
+    """The windows of a layer along each axis of its grid. A global layer has one window, the grid."""
 
-    down: Along
-    across: Along
-
-    @property
-    def size(self) -> Pair:
-        """The size in tokens (high, wide) of a whole window."""
-        return self.down.side, self.across.side
+    __slots__ = ()
 
     @property
-    def counts(self) -> Pair:
-        """The number of windows (rows, columns). The last ones may extend beyond the grid, or be smaller."""
-        return self.down.number, self.across.number
+    def size(self) -> Size:
+        """The size in tokens of a whole window."""
+        return tuple([along.side for along in self])
 
     @property
-    def covered(self) -> Pair:
-        """The tokens (high, wide) that the windows cover: the grid with its padding."""
-        return self.down.covered, self.across.covered
+    def counts(self) -> Size:
+        """The number of windows along each axis. The last ones may extend beyond the grid, or be smaller."""
+        return tuple([along.number for along in self])
+
+    @property
+    def number(self) -> int:
+        """The number of windows."""
+        return prod(self.counts)
+
+    @property
+    def covered(self) -> Size:
+        """The tokens along each axis that the windows cover: the grid with its padding."""
+        return tuple([along.covered for along in self])
 
     def pooled(self, stride: int) -> Windows:
         """The same number of windows, pooled with a stride that divides them."""
-        return Windows(*(Along(side // stride, often, rest // stride) for side, often, rest in self))
+        return Windows(Along(side // stride, often, rest // stride) for side, often, rest in self)
 
 
 @dataclass(frozen=True)
@@ -82,28 +94,28 @@ class Placement:
     windowed.
 
     Attributes:
-        size: tokens (high, wide) of a window; None if the grid is cut into `count` windows.
-        count: the number of windows (down, across) that the grid is cut into; it must divide the grid.
-        shift: cyclic shift of the windows in tokens (down, right).
+        size: tokens of a window along each axis; None if the grid is cut into `count` windows.
+        count: the number of windows along each axis that the grid is cut into; it must divide the grid.
+        shift: cyclic shift of the windows in tokens along each axis.
         pads: whether the last windows extend over padding beyond the grid; otherwise they are smaller.
         over_channels: whether channels attend to channels, over all tokens.
         attends: whether it attends at all; a layer of convolutions does not.
-        reach: the tokens (down, across) by which a window of keys is larger than its window of queries, half of them on each
+        reach: the tokens along each axis by which a window of keys is larger than its window of queries, half of them on each
             side, as in HAT (arXiv:2205.04437).
     """
 
-    size: Pair | None = None
-    count: Pair = UNCUT
-    shift: Pair = UNSHIFTED
+    size: Size | None = None
+    count: Size = UNCUT
+    shift: Size = UNSHIFTED
     pads: bool = True
     over_channels: bool = False
     attends: bool = True
-    reach: Pair = (0, 0)
+    reach: Size = UNSHIFTED
 
     @property
     def is_global(self) -> bool:
         """Whether each token attends to the whole grid, on any grid."""
-        return self.size is None and self.count == UNCUT and self._over_tokens
+        return self.size is None and each_is(1, self.count) and self._over_tokens
 
     @property
     def is_windowed(self) -> bool:
@@ -124,7 +136,7 @@ class Placement:
     @property
     def is_shifted(self) -> bool:
         """Whether the windows are shifted."""
-        return self.shift != UNSHIFTED
+        return not each_is(0, self.shift)
 
     @property
     def words(self) -> str:
@@ -143,10 +155,9 @@ class Placement:
 
     @property
     def _shift_in_words(self) -> str:
-        down, right = self.shift
-        return self.is_shifted * f" shift {down if down == right else format_size(self.shift)}"
+        return self.is_shifted * f" shift {format_side(self.shift)}"
 
-    def divides(self, grid: Pair) -> bool:
+    def divides(self, grid: Size) -> bool:
         """Whether a grid can be cut into these windows. Windows of a fixed size fit any grid."""
         return (
             self.size is not None
@@ -154,9 +165,9 @@ class Placement:
             or not any(whole % count for whole, count in zip(grid, self.count, strict=True))
         )
 
-    def reported_over(self, grid: Pair) -> Pair:
-        """The window in reports: `NO_WINDOW` for a layer without windows."""
-        return self.over(grid).size if self.is_windowed else NO_WINDOW
+    def reported_over(self, grid: Size) -> Size:
+        """The window in reports: zeros for a layer without windows."""
+        return self.over(grid).size if self.is_windowed else (0,) * len(grid)
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -170,25 +181,30 @@ class Placement:
         key, value = next((key, value) for key, value in reversed(self.keys.items()) if value is not None)
         return f"{key}={format_size(value)}"
 
-    def shifted(self, shift: Pair) -> Placement:
+    def shifted(self, shift: Size) -> Placement:
         """The placement with shifted windows; one without windows does not change."""
         return replace(self, shift=shift) if self.is_windowed and self.shift != shift else self
 
-    def over(self, grid: Pair) -> Windows:
+    def over(self, grid: Size) -> Windows:
         """The windows on a grid; without windows, one that is the grid."""
-        return Windows(*(self._along(axis, whole) for axis, whole in enumerate(grid)))
+        return Windows([self._along(axis, whole) for axis, whole in enumerate(grid)])
 
-    def keys_over(self, grid: Pair) -> Pair:
-        """The tokens (high, wide) of a window of keys on a grid."""
+    def keys_over(self, grid: Size) -> Size:
+        """The tokens along each axis of a window of keys on a grid."""
         window = self.over(grid).size
         return self._keys_of(window) if self.is_windowed else window
 
-    def _keys_of(self, window: Pair) -> Pair:
-        return window[0] + self.reach[0], window[1] + self.reach[1]
+    def reach_over(self, grid: Size) -> Size:
+        """`reach`, with a side for each axis of a grid."""
+        return (0,) * len(grid) if each_is(0, self.reach) else self.reach
+
+    def _keys_of(self, window: Size) -> Size:
+        return tuple([side + by for side, by in zip(window, self.reach_over(window), strict=True)])
 
     def _along(self, axis: int, whole: int) -> Along:
         if self.size is None:
-            return Along(whole // self.count[axis], self.count[axis], 0)
+            often = 1 if each_is(1, self.count) else self.count[axis]
+            return Along(whole // often, often, 0)
         side = self.size[axis]
         return Along(side, -(-whole // side), 0) if self.pads else Along(side, *divmod(whole, side))
 
@@ -203,8 +219,8 @@ NOWHERE = Placement(attends=False)
 """A layer of convolutions, which does not attend."""
 
 
-def placement_of(window_size: Pair, num_windows_side: Pair | None = None, *, pads: bool = True) -> Placement:
+def placement_of(window_size: Size, num_windows_side: Size | None = None, *, pads: bool = True) -> Placement:
     """The placement that the keys of a stage set."""
     if num_windows_side is not None:
         return Placement(count=num_windows_side)
-    return EVERYWHERE if window_size == NO_WINDOW else Placement(window_size, pads=pads)
+    return EVERYWHERE if each_is(0, window_size) else Placement(window_size, pads=pads)

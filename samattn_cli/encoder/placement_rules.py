@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Message
 from ..units import format_size
-from .keys import Pair
+from .keys import Size
 from .placement import Placement
 from .slots import Problem, side_or_sides
 from .tree import Loc
@@ -54,9 +54,9 @@ def _not_divided(config: EncoderConfig, layer: LayerConfig) -> Problem:
     return place_of(config, layer, "num_windows_side"), Message("not-divisible", message)
 
 
-def _near(config: EncoderConfig, count: Pair) -> list[str]:
+def _near(config: EncoderConfig, count: Size) -> list[str]:
     """The nearest image sizes, below and above, whose patches are a whole number of windows; sizes of 0 are left out."""
-    units = [windows * config.patch_size for windows in count]
+    units = [windows * side for windows, side in zip(count, config.patch, strict=True)]
     sizes = (
         tuple(
             sign * (sign * side // unit) * unit for side, unit in zip(config.image_size, units, strict=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..records import dataclass, replace
 from .implementations import implementation_of
-from .keys import Pair
+from .keys import Size
 from .layouts import TokenLayout
-from .placement import EVERYWHERE, UNCUT, Placement, Windows
+from .placement import EVERYWHERE, UNCUT, Placement, Windows, each_is
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import Entering, Part, Stream, begin_of_group, entering_stage
 
@@ -70,7 +70,7 @@ class LayerConfig:
         stage_index: the number of its stage.
         stage: its stage, with the block's overrides.
         placement: where it attends.
-        grid: the grid (high, wide) that enters.
+        grid: the grid that enters.
         in_dim: the width in channels that enters.
         q_stride: the stride with which it pools its queries.
         extra_tokens: tokens that enter and are not on the grid.
@@ -83,13 +83,13 @@ class LayerConfig:
     stage_index: int
     stage: StageConfig
     placement: Placement
-    grid: Pair
+    grid: Size
     in_dim: int
     q_stride: int = 1
     extra_tokens: int = 0
     has_residual_block: bool = False
     holds: tuple[str, ...] = ()
-    cut: Pair = UNCUT
+    cut: Size = UNCUT
 
     @property
     def name(self) -> str:
@@ -134,7 +134,7 @@ class LayerConfig:
     @property
     def spans_grid(self) -> bool:
         """Whether each token attends to all tokens: the layer is global, or one window covers the grid."""
-        return self.windows.counts == (1, 1) and (self.is_global or self.is_windowed)
+        return each_is(1, self.windows.counts) and (self.is_global or self.is_windowed)
 
     @property
     def attends(self) -> str:
@@ -142,14 +142,14 @@ class LayerConfig:
         return self.placement.words
 
     @property
-    def window_size(self) -> Pair:
-        """Tokens (high, wide) of its windows, as configs and reports write them: (0, 0) if it has none."""
+    def window_size(self) -> Size:
+        """Tokens of its windows along each axis, as configs and reports write them: zeros if it has none."""
         return self.placement.reported_over(self.grid)
 
     @property
-    def shift_size(self) -> Pair:
-        """The shift of its windows in tokens (down, right)."""
-        return self.placement.shift
+    def shift_size(self) -> Size:
+        """The shift of its windows in tokens along each axis."""
+        return self.placement.shift if self.is_shifted else (0,) * len(self.grid)
 
     @property
     def is_shifted(self) -> bool:
@@ -157,14 +157,14 @@ class LayerConfig:
         return self.placement.is_shifted
 
     @property
-    def rel_pos_size(self) -> Pair:
-        """The tokens (high, wide) that its relative-position tables are made for."""
+    def rel_pos_size(self) -> Size:
+        """The tokens along each axis that its relative-position tables are made for."""
         return (self.is_global and self.stage.rel_pos_grid) or self.windows.size
 
     @property
-    def out_grid(self) -> Pair:
+    def out_grid(self) -> Size:
         """The tokens that leave it."""
-        return self.grid[0] // self.q_stride, self.grid[1] // self.q_stride
+        return tuple([side // self.q_stride for side in self.grid])
 
     @cached_property
     def windows(self) -> Windows:
@@ -172,12 +172,12 @@ class LayerConfig:
         return self.placement.over(self.grid)
 
     @property
-    def keys_size(self) -> Pair:
-        """The tokens (high, wide) of a window of keys: those of a window, unless keys come from a larger one."""
+    def keys_size(self) -> Size:
+        """The tokens along each axis of a window of keys: those of a window, unless keys come from a larger one."""
         return self.placement.keys_over(self.grid)
 
     @property
-    def padded_grid(self) -> Pair:
+    def padded_grid(self) -> Size:
         """The tokens that its windows cover."""
         return self.windows.covered
 

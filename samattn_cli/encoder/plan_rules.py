@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..errors import Message
+from ..units import format_size
 from .checkpointed import problems_of_checkpointing
 from .implementations import implementation_problems
 from .kernels import unfit_shift
@@ -12,8 +14,31 @@ from .layout_rules import layout_problems
 from .model import EncoderConfig
 from .placement_rules import placement_problems
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import Problem
+from .slots import OF_IMAGES, Problem
 from .trained import problems_of_trains
+from .tree import Loc
+
+
+def problems_of_axes(config: EncoderConfig) -> Iterator[Problem]:
+    """Parts that do not take grids with as many axes as the image has. Without such a problem, there is a plan."""
+    image = config.image_size
+    for loc, words, word in _words(config):
+        if word != NONE and len(image) not in words[word].axes:
+            kind = "videos and volumes" if len(image) in OF_IMAGES else "images"
+            text = (
+                f"{loc[-1]} {word} takes {kind}, and image_size {format_size(image)} has {len(image)} sides"
+            )
+            yield loc, Message("axes-differ", text)
+
+
+def _words(config: EncoderConfig) -> Iterator[tuple[Loc, Mapping[str, Any], str]]:
+    """The path of each key that names a part, what may be named there, and its word."""
+    yield ("patch_embed",), PATCH_EMBEDS, config.patch_embed
+    yield ("pos_embed",), POS_EMBEDS, config.pos_embed
+    yield ("neck",), NECKS, config.neck
+    for number, stage in enumerate(config.stages):
+        yield ("stages", number, "block"), BLOCKS, stage.block
+        yield ("stages", number, "transition"), TRANSITIONS, stage.transition
 
 
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:

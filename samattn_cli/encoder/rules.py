@@ -5,19 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import MISSING
+from itertools import product
 from typing import Any
 
 from ..errors import Message
 from ..spelling import alike
+from ..units import format_things
 from .applicable_keys import RUN_READERS, encoder_readers, unused_key, unused_keys
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
 from .model import OF_FSDP, SHARDED
-from .placement import GLOBAL_VALUES
+from .placement import GLOBAL_VALUES, each_is
 from .registry import BLOCKS, NONE, TRANSITIONS
 from .tree import Loc, Node, Where
 from .wording import field_at, short
+
+KEYS_WITH_AXES = {
+    "encoder": ("patch_size", "pretrain_image_size"),
+    "stage": ("window_size", "shift_size", "num_windows_side", "rel_pos_grid"),
+}
+"""Keys with a side for each axis of the image."""
 
 WIDENED = ("bfloat16", "float32")
 """The types of gradients and of their reduction, if they differ: torch has a kernel that widens these."""
@@ -49,6 +57,7 @@ class Rules:
     def problems(self) -> Iterator[tuple[Where, Message]]:
         """Each broken rule: its place, and what to do about it."""
         yield from self._image()
+        yield from self._axes()
         for chooser in encoder_readers():
             yield from self._unused_keys((), chooser)
         yield from self._run()
@@ -64,17 +73,37 @@ class Rules:
         if size is None or patch is None:
             return
         sides = size if isinstance(size, tuple) else (size,)
-        if min(sides) < patch:
+        patches = patch if isinstance(patch, tuple) else (patch,) * len(sides)
+        if len(patches) == len(sides) and any(
+            side < least for side, least in zip(sides, patches, strict=True)
+        ):
             where = self.tree.find(("image_size",)).where
             yield (
                 where,
                 Message(
                     "image-smaller-than-patch",
-                    f"image_size {short(size)} is smaller than patch_size {patch}: use at least {patch}",
+                    f"image_size {short(size)} is smaller than patch_size {short(patch)}: use at least {short(patch)}",
                 ),
             )
 
+    def _axes(self, number: int | None = None) -> Iterator[tuple[Where, Message]]:
+        """Sizes of the encoder, or of a stage, that do not have a side for each axis of the image."""
+        size = self._get("image_size")
+        if size is None:
+            return
+        image = size if isinstance(size, tuple) else (size, size)
+        places: list[Loc] = [()] if number is None else self._places(number)
+        for place, key in product(places, KEYS_WITH_AXES["encoder" if number is None else "stage"]):
+            sides = self._get(*place, key)
+            if isinstance(sides, tuple) and len(sides) != len(image) and self._is_written(place, key):
+                message = (
+                    f"{key} {short(sides)} has {format_things(len(sides), 'side')}, and image_size {short(image)} has "
+                    f"{len(image)}: give as many"
+                )
+                yield self._at(place, key), Message("axes-differ", message)
+
     def _stage(self, number: int, first_block: int | None) -> Iterator[tuple[Where, Message]]:
+        yield from self._axes(number)
         yield from self._keys(number)
         yield from self._heads(number)
         yield from self._kernel(number)
@@ -211,12 +240,12 @@ class Rules:
     def _window(self, number: int) -> Iterator[tuple[Where, Message]]:
         for place in self._places(number):
             window = self._get(*place, "window_size")
-            if isinstance(window, tuple) and window.count(0) == 1:
+            if isinstance(window, tuple) and 0 < window.count(0) < len(window):
                 yield (
                     self._at(place, "window_size"),
                     Message(
                         "window-side-zero",
-                        f"window_size {short(window)} has a side of 0: use two sides above 0, or 0 for global attention",
+                        f"window_size {short(window)} has a side of 0: use sides above 0, or 0 for global attention",
                     ),
                 )
             if all(self._is_written(place, key) for key in GLOBAL_VALUES):
@@ -295,7 +324,7 @@ class Rules:
     def _override(self, place: Loc) -> BlockOverride:
         values = {key: value for key in KEYS if (value := self._get(*place, key)) is not None}
         windowed = any(
-            values.get(key, says) not in {says, (says, says)} for key, says in GLOBAL_VALUES.items()
+            not each_is(says, as_sides(values.get(key, says))) for key, says in GLOBAL_VALUES.items()
         )
         return BlockOverride(place, self._get(*place, "blocks"), tuple(values), windowed)
 
@@ -319,6 +348,11 @@ class Rules:
 
     def _at(self, place: Loc, key: str) -> Where:
         return self.tree.find((*place, key)).where
+
+
+def as_sides(value: Any) -> tuple[Any, ...]:
+    """The sides that a value has, or the number that it is."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _divisors(width: int, heads: int) -> str:

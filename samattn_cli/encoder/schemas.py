@@ -10,11 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
 from ..errors import UsageError
 from .keys import READS, UNPARSED, WORDS, description_of, example_of, schema_of
-from .shorthand import Reader, read_indexes, read_pair, reader_of_words
+from .shorthand import Reader, read_indexes, read_pair, read_size, reader_of_words
+
+SIDES = r"^\s*\d+(\s*[xX×]\s*\d+){1,2}\s*$"
+"""Two or three sides as text, for the JSON Schema."""
+
+AXES_OF_VIDEO = 3
 
 
 def flag() -> CoreSchema:
@@ -68,6 +73,32 @@ def pair(item: CoreSchema) -> CoreSchema:
     both = core_schema.tuple_positional_schema([item, item])
     text = core_schema.str_schema(pattern=r"^\s*\d+\s*[xX×]\s*\d+\s*$")
     return _reading(read_pair, both, core_schema.union_schema([item, both, text]), _both)
+
+
+def size(item: CoreSchema) -> CoreSchema:
+    """(height, width) or (frames, height, width); also the text "16x224x224", or one number for a square."""
+    sides = core_schema.tuple_variable_schema(item, min_length=2, max_length=AXES_OF_VIDEO)
+    text = core_schema.str_schema(pattern=SIDES)
+    return _reading(read_size, sides, core_schema.union_schema([item, sides, text]), _both)
+
+
+def side_or_sides(item: CoreSchema) -> CoreSchema:
+    """One number for all axes, or (frames, height, width); also the text "2x4x4"."""
+    sides = core_schema.tuple_variable_schema(item, min_length=AXES_OF_VIDEO, max_length=AXES_OF_VIDEO)
+    text = core_schema.str_schema(pattern=SIDES)
+    of_sides = SchemaValidator(sides)
+
+    def run(value: Any, validate: Callable[[Any], Any]) -> Any:
+        value = read_size(value)
+        has_sides = isinstance(value, tuple) and len(value) == AXES_OF_VIDEO
+        return of_sides.validate_python(value) if has_sides else validate(value)
+
+    return core_schema.no_info_wrap_validator_function(
+        run,
+        item,
+        json_schema_input_schema=core_schema.union_schema([item, sides, text]),
+        metadata={READS: read_size},
+    )
 
 
 def optional(schema: CoreSchema) -> CoreSchema:

@@ -12,6 +12,7 @@ Reader = Callable[[Any], Any]
 """Takes a value as it is written and returns what it means; a value that is not shorthand is returned unchanged."""
 
 PAIR = re.compile(r"(\d{1,18})\s*[xX×]\s*(\d{1,18})")
+SIZE = re.compile(r"\d{1,18}(\s*[xX×]\s*\d{1,18}){1,2}")
 LIST = re.compile(r"\d{1,18}(\s*,\s*\d{1,18})*")
 NONE = "none"
 
@@ -20,6 +21,12 @@ def read_pair(value: Any) -> Any:
     """Height and width: "896x1536" -> (896, 1536)."""
     match = PAIR.fullmatch(value.strip()) if isinstance(value, str) else None
     return (int(match[1]), int(match[2])) if match else value
+
+
+def read_size(value: Any) -> Any:
+    """Two or three sides: "896x1536" -> (896, 1536), "16x224x224" -> (16, 224, 224)."""
+    is_size = isinstance(value, str) and SIZE.fullmatch(value.strip())
+    return tuple(map(int, re.split(r"[xX×]", value))) if is_size else value
 
 
 def read_indexes(value: Any) -> Any:

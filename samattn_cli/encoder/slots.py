@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
 from ..records import dataclass, replace
-from ..units import format_size
-from .keys import Pair
+from ..units import format_size, is_square
+from .keys import Size
 from .layouts import GRID, TokenLayout
 from .placement import EVERYWHERE, UNCUT, UNSHIFTED, Placement
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 Problem = tuple[tuple[int | str, ...], Message]
 """The path of a key, and what is wrong there."""
+
+
+OF_IMAGES = (2,)
+"""The number of axes of the grids of images."""
 
 
 def first_output(part: str) -> str:
@@ -67,7 +71,7 @@ class Entering:
     stage: StageConfig
     before: StageConfig | None
     position: int
-    grid: Pair
+    grid: Size
     placement: Placement
     is_named_global: bool = False
 
@@ -85,34 +89,40 @@ def as_configured(entering: Entering) -> Placing:
     return Placing(entering.placement.shifted(shift_of(entering)))
 
 
-def shift_of(entering: Entering, default: Pair = UNSHIFTED) -> Pair:
+def shift_of(entering: Entering, default: Size = UNSHIFTED) -> Size:
     """The shift of a block's windows: for every other block that of its stage, or `default` if the stage has none."""
     shift = entering.stage.shift_size
     if entering.position % 2 == 0:
-        return UNSHIFTED
+        return (0,) * len(entering.grid)
     return default if shift is None else shift
 
 
 @dataclass(frozen=True)
 class Sliding:
-    """A window that slides over a grid in the same way along both axes: a convolution, or tokens that are merged.
+    """A window that slides over a grid in the same way along its axes: a convolution, or tokens that are merged.
 
     Output token n depends on `kernel` input tokens from n * `stride` - `before` on, as far as they are on the grid. There
     is an output token for each stride that begins on the grid. The kernel is at least as long as the stride, so that no
-    token is skipped.
+    token is skipped. It slides along all axes, or along the last ones of a number: those after the frames of a video.
     """
 
     kernel: int
     stride: int = 1
     before: int = 0
+    last_axes: int = 0
+
+    def by_axis(self, axes: int) -> tuple[Sliding, ...]:
+        """How it slides along each axis of a grid with so many of them."""
+        stay = axes - self.last_axes if self.last_axes else 0
+        return (Sliding(1),) * stay + (self,) * (axes - stay)
 
 
-def slid(grid: Pair, slides: tuple[Sliding, ...]) -> Pair:
-    """The grid (high, wide) after each of `slides` in turn."""
-    height, width = grid
+def slid(grid: Size, slides: tuple[Sliding, ...]) -> Size:
+    """The grid after each of `slides` in turn."""
     for sliding in slides:
-        height, width = -(-height // sliding.stride), -(-width // sliding.stride)
-    return height, width
+        by_axis = zip(grid, sliding.by_axis(len(grid)), strict=True)
+        grid = tuple([-(-side // along.stride) for side, along in by_axis])
+    return grid
 
 
 def nothing_else(_layer: LayerConfig) -> str:
@@ -143,6 +153,7 @@ class Block:
             block, if that does not follow from rows and columns of one image; "" if nothing.
         other_sizes: a sentence on what its weights need at another image size, besides the new shapes that the Tape shows;
             "" if nothing.
+        axes: the numbers of axes of the grids that it takes: 2 of images, 3 of videos and volumes.
         has_modes: whether its code differs in training mode (`module.train()`), as that of batch norms does.
         pools: whether each token depends on a mean over all tokens, as in squeeze and excitation.
         holds: parts after which the forward of the authors' code frees the outputs of earlier parts that it has names for;
@@ -166,24 +177,30 @@ class Block:
     after: tuple[Sliding, ...] = ()
     mixes_else: Callable[[LayerConfig], str] = nothing_else
     other_sizes: Callable[[EncoderConfig], str] = any_size
+    axes: tuple[int, ...] = OF_IMAGES
     has_modes: bool = False
     pools: bool = False
     holds: Callable[[EncoderConfig], Mapping[str, tuple[str, ...]]] = nothing_held
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
-def patches(image: Pair, patch: int) -> Pair:
-    """The grid (high, wide) of non-overlapping patches; a remainder smaller than a patch is dropped."""
-    return image[0] // patch, image[1] // patch
+def patches(image: Size, patch: int | Size) -> Size:
+    """The grid of non-overlapping patches; a remainder smaller than a patch is dropped."""
+    return tuple([side // along for side, along in zip(image, sides_of(patch, len(image)), strict=True)])
 
 
-def unpadded(_config: EncoderConfig) -> Pair:
+def sides_of(patch: int | Size, axes: int) -> Size:
+    """The sides of a patch along each axis, from one number or as many as there are axes."""
+    return patch if isinstance(patch, tuple) else (patch,) * axes
+
+
+def unpadded(config: EncoderConfig) -> Size:
     """Default: images are not padded."""
-    return 1, 1
+    return (1,) * len(config.image_size)
 
 
 def an_image(config: EncoderConfig) -> tuple[int, ...]:
-    """The shape of a batch of images, (B, in_chans, height, width)."""
+    """The shape of a batch of images, (B, in_chans, height, width), or of videos, (B, in_chans, frames, height, width)."""
     return (config.run.batch_size, config.in_chans, *config.image_size)
 
 
@@ -193,21 +210,23 @@ class PatchEmbed:
 
     Attributes:
         summary: what it is, in a line.
-        grid: (image_size, patch_size) -> tokens (high, wide).
-        multiple: the pixels (high, wide) to a multiple of which it pads an image.
+        grid: (image_size, patch_size) -> tokens along each axis.
+        multiple: the pixels along each axis to a multiple of which it pads an image.
         input_shape: the shape of the encoder's input.
         makes: the layout of the tokens.
         other_sizes: as of a `Block`.
+        axes: as of a `Block`.
         has_modes: whether its code differs in training mode.
         problems: what is wrong with a config whose keys are valid.
     """
 
     summary: str
-    grid: Callable[[Pair, int], Pair] = patches
-    multiple: Callable[[EncoderConfig], Pair] = unpadded
+    grid: Callable[[Size, Any], Size] = patches
+    multiple: Callable[[EncoderConfig], Size] = unpadded
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
     makes: TokenLayout = GRID
     other_sizes: Callable[[EncoderConfig], str] = any_size
+    axes: tuple[int, ...] = OF_IMAGES
     has_modes: bool = False
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
@@ -217,18 +236,18 @@ class Stream:
     """The tokens that flow from part to part.
 
     Attributes:
-        grid: tokens (high, wide).
+        grid: tokens along each axis: (high, wide) or (deep, high, wide).
         dim: the width in channels.
         extra_tokens: tokens that are not on the grid, such as a class token.
         layout: how the tokens lie in memory.
         cut: the windows (down, across) that each image is cut into, if these lie as images of their own.
     """
 
-    grid: Pair
+    grid: Size
     dim: int
     extra_tokens: int = 0
     layout: TokenLayout = GRID
-    cut: Pair = UNCUT
+    cut: Size = UNCUT
 
 
 def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
@@ -255,6 +274,7 @@ class Part:
             those after the first.
         has_weights: whether it has weights that a training step can change.
         other_sizes: as of a `Block`.
+        axes: as of a `Block`.
         has_modes: whether its code differs in training mode.
         unread: the names of the last blocks whose outputs it does not read, so that nothing does: they get no gradient.
         problems: what is wrong with a config whose keys are valid.
@@ -268,6 +288,7 @@ class Part:
     taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     has_weights: bool = True
     other_sizes: Callable[[EncoderConfig], str] = any_size
+    axes: tuple[int, ...] = OF_IMAGES
     has_modes: bool = False
     unread: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
@@ -392,8 +413,8 @@ PRETRAINED = "pretrain_image_size"
 
 
 def side_or_sides(size: tuple[int, ...]) -> str:
-    """A size as a config has it: one number if both sides are the same, otherwise a list."""
-    return str(size[0] if size[0] == size[1] else list(size))
+    """A size as a config has it: one number for a square, otherwise a list."""
+    return str(size[0] if is_square(size) else list(size))
 
 
 def positions_are_kept(config: EncoderConfig) -> str:

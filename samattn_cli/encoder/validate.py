@@ -14,7 +14,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from ..errors import ConfigError, Message, Problem
 from .checkpointed import words_without_blocks
 from .model import EncoderConfig
-from .plan_rules import problems_of_plan
+from .plan_rules import problems_of_axes, problems_of_plan
 from .registry import version
 from .rules import Rules, is_flat
 from .schemas import class_schema
@@ -35,7 +35,7 @@ def build(tree: Node, name: str) -> EncoderConfig:
     """
     flat = is_flat(tree)
     config = validated(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=flat)
-    found = (*problems_of_plan(config), *words_without_blocks(config))
+    found = tuple(problems_of_axes(config)) or (*problems_of_plan(config), *words_without_blocks(config))
     problems = [(tree.find(loc).where, message) for loc, message in found]
     if problems:
         raise _in_order(problems)

@@ -13,7 +13,7 @@ from ..errors import Message, code_of, did_you_mean
 from ..spelling import known_as
 from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
 from .model import EncoderConfig, StageConfig
-from .shorthand import read_pair
+from .shorthand import Reader, read_pair, read_size
 from .tree import Loc
 
 UNKNOWN_KEY = "unexpected_keyword_argument"
@@ -54,10 +54,8 @@ def explain(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = Fa
         flat: whether the keys of the one stage are at the top level.
     """
     key, kind, value = _dotted(loc, flat), error["type"], error["input"]
-    if kind in ("missing", "too_long", "int_type") and _is_pair(loc, root) and isinstance(value, tuple | str):
-        return Message(
-            "not-a-pair", f"{key} must be a number or [height, width], not {short(value)}{_one_pair(value)}"
-        )
+    if kind in NOT_SIDES and isinstance(value, tuple | str) and (forms := _forms_of_sides(loc, root)):
+        return Message("not-a-pair", f"{key} must be {forms}, not {short(value)}{_one_pair(value)}")
     if kind == "missing":
         return Message("missing-key", f"{key} is missing{_example(loc, root)}")
     if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
@@ -148,9 +146,19 @@ def _similar_key(word: str, known: Collection[str]) -> str:
     return did_you_mean(other if other in known else word, known) + COUNTED_OTHERWISE.get(word, "")
 
 
-def _is_pair(loc: Loc, root: type) -> bool:
+NOT_SIDES = ("missing", "too_short", "too_long", "int_type")
+"""The types of the errors for a wrong number of sides, or for text in place of them."""
+FORMS_OF_SIDES: dict[Reader, str] = {
+    read_pair: "a number or [height, width]",
+    read_size: "a number, [height, width] or, of videos and volumes, [frames, height, width]",
+}
+
+
+def _forms_of_sides(loc: Loc, root: type) -> str:
+    """The forms of a key that has sides; "" for any other key, and for the patch, which is square in images."""
     field = field_at(loc, root)
-    return field is not None and reader_of(field) is read_pair
+    reader = reader_of(field) if field is not None and field.name != "patch_size" else None
+    return FORMS_OF_SIDES.get(reader, "") if reader is not None else ""
 
 
 def _one_pair(value: Any) -> str:

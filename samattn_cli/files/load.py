@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ..encoder.applicable_keys import without_replaced_keys
 from ..encoder.model import EncoderConfig
-from ..encoder.normalize import normalized
+from ..encoder.normalize import by_axis, normalized
 from ..encoder.registry import version
 from ..encoder.tree import Loc, Node, Where
 from ..encoder.validate import build
@@ -158,7 +158,7 @@ def _loaded(document: Document, changes: Sequence[str | Override]) -> Loaded:
 
 def _tree(document: Document, overrides: Iterable[str | Override], without: Key | None = None) -> Node:
     """The canonical tree of a document, what it extends, and overrides, `without` one key of one of the documents."""
-    return normalized(_with_overrides(resolve(document, (), without), list(overrides)))
+    return by_axis(normalized(_with_overrides(resolve(document, (), without), list(overrides))))
 
 
 def _changes(document: Document, overrides: Sequence[Override]) -> Iterator[Change]:

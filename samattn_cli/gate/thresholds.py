@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 
 from ..encoder.keys import (
     TEXT,
-    Pair,
+    Size,
     anything,
     choice,
     key,
@@ -76,7 +76,7 @@ ACTION = choice(*get_args(Action))
 class Profile:
     """How encoders are run. Its keys override those of each config; other keys stay as in the config."""
 
-    image_size: Pair | None = like(EncoderConfig, "image_size")
+    image_size: Size | None = like(EncoderConfig, "image_size")
     batch_size: int | None = like(RunConfig, "batch_size")
     dtype: str | None = like(RunConfig, "dtype")
     autocast: str | None = like(RunConfig, "autocast")

@@ -7,7 +7,7 @@ checkpoint, so that its model has those of the new size.
 from __future__ import annotations
 
 from ..encoder.implementations import implementation_problems
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import BLOCKS, NONE, POS_EMBEDS, REFERENCE
 from ..errors import ConfigError, ImportFailedError, Message
@@ -22,7 +22,7 @@ NEXT_TO = {"image_size": "pretrain_image_size", "rel_pos": "rel_pos_grid"}
 """Keys, and the key of a kept size that is written after it."""
 
 
-def at_another_size(keys: Keys, size: Pair, library: str, notes: list[str], warnings: list[str]) -> Keys:
+def at_another_size(keys: Keys, size: Size, library: str, notes: list[str], warnings: list[str]) -> Keys:
     """The keys of the encoder for images of `size`, with the positions of its checkpoint.
 
     Args:
@@ -59,7 +59,7 @@ def at_another_size(keys: Keys, size: Pair, library: str, notes: list[str], warn
     return own
 
 
-def _config_of(keys: Keys, size: Pair) -> EncoderConfig:
+def _config_of(keys: Keys, size: Size) -> EncoderConfig:
     try:
         return load_config(keys)
     except ConfigError as error:

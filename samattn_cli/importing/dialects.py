@@ -1,6 +1,6 @@
 """Names of weights in other code, and what stands for them in the names that kinds of checkpoints read.
 
-Sources: torchvision 0.29.1, models/swin_transformer.py and vision_transformer.py; open-mmlab/mmpretrain, models/backbones/vision_transformer.py, vit_sam.py, swin_transformer.py and
+Sources: torchvision 0.29.1, models/swin_transformer.py, video/swin_transformer.py and vision_transformer.py; open-mmlab/mmpretrain, models/backbones/vision_transformer.py, vit_sam.py, swin_transformer.py and
 swin_transformer_v2.py; open-mmlab/mmdetection, models/backbones/swin.py; transformers 5.23.0, models/sam/modeling_sam.py;
 facebookresearch/dinov2, models/vision_transformer.py (BlockChunk).
 """
@@ -50,6 +50,12 @@ SWIN_OF_TORCHVISION: Pairs = (
     *((rf"^features\.{2 * stage + 2}\.", f"layers.{stage}.downsample.") for stage in range(MOST_STAGES)),
 )
 """Its merging of patches is an item between two stages."""
+SWIN3D_OF_TORCHVISION: Pairs = (
+    *TORCHVISION_MLP,
+    *((rf"^features\.{2 * stage}\.", f"layers.{stage}.blocks.") for stage in range(MOST_STAGES)),
+    *((rf"^features\.{2 * stage + 1}\.", f"layers.{stage}.downsample.") for stage in range(MOST_STAGES)),
+)
+"""Its embedding of patches is not among its features."""
 VIT_OF_TORCHVISION: Pairs = (
     *TORCHVISION_MLP,
     (r"^class_token$", "cls_token"),
@@ -70,6 +76,7 @@ DIALECTS: tuple[tuple[str, Pairs], ...] = (
     ("stages.0.blocks.0.attn.w_msa.qkv.weight", MM_SWIN),
     ("layers.0.ffn.layers.0.0.weight", MM_VIT),
     ("features.1.0.attn.qkv.weight", SWIN_OF_TORCHVISION),
+    ("features.0.0.attn.qkv.weight", SWIN3D_OF_TORCHVISION),
     ("encoder.layers.encoder_layer_0.ln_1.weight", VIT_OF_TORCHVISION),
     ("blocks.0.0.attn.qkv.weight", CHUNKS_OF_DINO),
     ("vision_encoder.layers.0.mlp.lin1.weight", SAM_OF_TRANSFORMERS),

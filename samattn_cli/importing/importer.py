@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..errors import ImportFailedError
 from ..files.foreign import PYTORCH, SAFETENSORS
 from ..files.reading import not_a_file
@@ -45,7 +45,7 @@ NO_NAME = {TIMM: "samvit_base_patch16", "torchvision:": "swin_t", "ultralytics:"
 """What names a library and no model of it, with a model that it has."""
 
 
-def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair | None = None) -> str:
+def imported(source: str, warn: Callable[[str], object] = str, image_size: Size | None = None) -> str:
     """The YAML of the encoder that a source describes.
 
     Args:

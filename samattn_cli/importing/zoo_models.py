@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from ..encoder.model import EncoderConfig
+from ..encoder.slots import OF_IMAGES
 from ..errors import ImportFailedError, Message
 from ..units import format_size
 from .checkpoint import Shapes
@@ -22,7 +23,7 @@ def zoo_of(source: str) -> str:
 def differences(zoo: str, config: EncoderConfig) -> Iterator[str]:
     """Where a library runs an encoder differently. Source: torchvision 0.29.1, `shifted_window_attention`."""
     small = [layer for layer in config.layers if min(layer.grid) < min(layer.stage.window_size)]
-    if zoo == "torchvision" and small:
+    if zoo == "torchvision" and small and len(config.grid) in OF_IMAGES:
         grid, window = (format_size(pair) for pair in (small[0].grid, small[0].stage.window_size))
         yield Message(
             "torchvision-differs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..encoder.placement import Kind
 from ..figures import IN_MEMORY, names, of, with_keys
@@ -96,10 +96,10 @@ class LayerReport(PartReport):
     stage: int
     attention: Kind
     placement: str
-    window_size: Pair
-    shift_size: Pair = (0, 0)
-    grid: Pair
-    padded_grid: Pair
+    window_size: Size
+    shift_size: Size = (0, 0)
+    grid: Size
+    padded_grid: Size
     windows: int
     num_heads: int
     attention_bytes: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..records import dataclass
 
 
@@ -26,7 +26,7 @@ class Candidate:
         reserved_bytes: the most that it takes from the device.
     """
 
-    image_size: Pair
+    image_size: Size
     batch_size: int
     global_layers: tuple[int, ...]
     state_bytes: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
 from ..version import __version__
@@ -112,7 +112,7 @@ class Fit(Shown):
     config: EncoderConfig
     memory_bytes: int
     device: str
-    aspect: Pair
+    aspect: Size
     no_padding: bool
     as_it_is: tuple[AsItIs, ...]
     answers: tuple[Answer, ...]

@@ -5,7 +5,7 @@ Facts of structure alone, of which tokens can reach which; they say nothing of a
 
 from __future__ import annotations
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.placement import Kind
 from ..records import dataclass
 
@@ -39,14 +39,14 @@ class LayerFlow:
     stage: int
     attention: Kind
     mixes_all: bool
-    grid: Pair
+    grid: Size
     smallest: int
     mean: float
     largest: int
     smallest_share: float
     mean_share: float
     largest_share: float
-    extent: Pair
+    extent: Size
     sees_all: bool
 
 
@@ -77,5 +77,5 @@ class Flow(FlowFacts):
         layers: what their tokens see, in order.
     """
 
-    first_grid: Pair
+    first_grid: Size
     layers: tuple[LayerFlow, ...]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..records import dataclass
 from ..units import format_size, ranges
 
@@ -21,7 +21,7 @@ class OtherSize:
     `resized` are the names of the weights that have another shape at it.
     """
 
-    image_size: Pair
+    image_size: Size
     params: int
     params_change: int
     resized: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class OtherSizes:
     parts need.
     """
 
-    image_size: Pair
+    image_size: Size
 
     resized: tuple[str, ...]
     without_padding: tuple[OtherSize, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
 from ..units import format_bytes
@@ -137,7 +137,7 @@ class PlanSize:
     gigabytes: int
     device: str
     usable_bytes: int
-    image_size: Pair | None
+    image_size: Size | None
     batch_size: int | None
 
 

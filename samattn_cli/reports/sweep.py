@@ -1,7 +1,7 @@
 """The answer of `samattn sweep`: a column for each figure, a row for each point of the grid.
 
 The points are in the order of the axes, the last of which varies fastest. Columns are arrays; in JSON they are lists.
-The columns are "config", "height", "width" and "batch_size", one for each axis, and for each metric such as "flops": "flops",
+The columns are "config", "frames" (of videos), "height", "width" and "batch_size", one for each axis, and for each metric such as "flops": "flops",
 "flops_growth", "flops_all_global" (with every layer global) and "flops_vs_all_global" (that divided by this, so that above 1
 this encoder is cheaper). If there are windows, there are "flops_all_windowed" and "flops_vs_all_windowed", too.
 """
@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import field
 from typing import Any, Literal
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..figures import PEAKS, names, of
 from ..records import dataclass
@@ -119,14 +119,14 @@ class Cliff:
 
     point: int
     label: str
-    resolution: Pair
-    window_size: Pair
-    grid: Pair
-    padded_grid: Pair
+    resolution: Size
+    window_size: Size
+    grid: Size
+    padded_grid: Size
     padding: float
     flops_share: float
-    below: Pair | None
-    above: Pair | None
+    below: Size | None
+    above: Size | None
 
 
 @dataclass(frozen=True)

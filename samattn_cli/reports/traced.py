@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..figures import names, of, with_keys
 from ..version import __version__
 from . import SCHEMA_VERSION
@@ -65,7 +65,7 @@ class TracedLayer(TracedPart):
     windows: int | None
     window_tokens: int | None
     num_heads: int | None
-    grid: Pair | None
+    grid: Size | None
     attention_bytes: int
 
 

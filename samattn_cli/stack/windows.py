@@ -1,88 +1,98 @@
 """Windows over a grid, as in SAM, ViTDet and SAM 2, and shifted windows, as in Swin.
 
+A grid has any number of axes. Shapes are written for two: B batch, H x W grid, h x w window, C width.
+
 Source: segment-anything, modeling/image_encoder.py; microsoft/Swin-Transformer, models/swin_transformer.py.
 """
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.placement import UNSHIFTED
 
 
-def window_partition(x: Tensor, window: Pair, shift: Pair = UNSHIFTED) -> Tensor:
+def window_partition(x: Tensor, window: Size, shift: Size = UNSHIFTED) -> Tensor:
     """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros, then shifting.
 
     The padding comes after norm1: padded tokens take part in the softmax, unmasked.
     """
     x = padded(x, window)
-    if shift != UNSHIFTED:
+    if any(shift):
         x = shifted(x, shift)
     return cut(x, window)
 
 
-def window_unpartition(windows: Tensor, window: Pair, grid: Pair, shift: Pair = UNSHIFTED) -> Tensor:
+def window_unpartition(windows: Tensor, window: Size, grid: Size, shift: Size = UNSHIFTED) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), shifting back, then dropping the padding."""
     x = join(windows, window, grid)
-    if shift != UNSHIFTED:
+    if any(shift):
         x = shifted_back(x, shift)
     return crop(x, grid)
 
 
-def padded(x: Tensor, window: Pair) -> Tensor:
+def padded(x: Tensor, window: Size) -> Tensor:
     """(B, H, W, C) with zeros below and to the right up to whole windows."""
-    (H, W), (h, w) = x.shape[1:3], window
-    rest_h, rest_w = -H % h, -W % w
-    return F.pad(x, (0, 0, 0, rest_w, 0, rest_h)) if rest_h or rest_w else x
+    rests = [-whole % side for whole, side in zip(x.shape[1:-1], window, strict=True)]
+    last_first = (part for rest in reversed(rests) for part in (0, rest))
+    return F.pad(x, (0, 0, *last_first)) if any(rests) else x
 
 
-def cut(x: Tensor, window: Pair) -> Tensor:
+def cut(x: Tensor, window: Size) -> Tensor:
     """Cut (B, H, W, C), of whole windows, into (B * windows, h, w, C)."""
-    (B, H, W, C), (h, w) = x.shape, window
+    (B, *grid, C), axes = x.shape, len(window)
+    sides = [part for whole, side in zip(grid, window, strict=True) for part in (whole // side, side)]
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
-    x = x.view(B, H // h, h, W // w, w, C)
-    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, h, w, C)
+    x = x.view(B, *sides, C)
+    order = (0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
+    return x.permute(order).contiguous().view(-1, *window, C)
 
 
-def join(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
+def join(windows: Tensor, window: Size, grid: Size) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), padding included."""
-    (h, w), (H, W) = window, grid
-    rows, columns = -(-H // h), -(-W // w)
-    B = windows.shape[0] // (rows * columns)
+    axes, counts = len(window), [-(-whole // side) for whole, side in zip(grid, window, strict=True)]
+    B = windows.shape[0] // prod(counts)
+    order = (0, *(dim for axis in range(1, axes + 1) for dim in (axis, axes + axis)), 2 * axes + 1)
     # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
-    x = windows.view(B, rows, columns, h, w, -1).permute(0, 1, 3, 2, 4, 5)
-    return x.contiguous().view(B, rows * h, columns * w, -1)
+    x = windows.view(B, *counts, *window, -1).permute(order)
+    return x.contiguous().view(B, *(count * side for count, side in zip(counts, window, strict=True)), -1)
 
 
-def crop(x: Tensor, grid: Pair) -> Tensor:
+def crop(x: Tensor, grid: Size) -> Tensor:
     """(B, H, W, C) without the padding below and to the right."""
-    H, W = grid
-    return x[:, :H, :W].contiguous() if x.shape[1:3] != (H, W) else x
+    if x.shape[1:-1] == grid:
+        return x
+    corner = (slice(None), *map(slice, grid))
+    return x[corner].contiguous()
 
 
-def shifted(x: Tensor, shift: Pair) -> Tensor:
+def shifted(x: Tensor, shift: Size) -> Tensor:
     """(B, H, W, C) rolled up and to the left, as Swin's windows are."""
-    return torch.roll(x, shifts=(-shift[0], -shift[1]), dims=(1, 2))
+    return torch.roll(x, shifts=[-by for by in shift], dims=[*range(1, len(shift) + 1)])
 
 
-def shifted_back(x: Tensor, shift: Pair) -> Tensor:
+def shifted_back(x: Tensor, shift: Size) -> Tensor:
     """(B, H, W, C) rolled down and to the right."""
-    return torch.roll(x, shifts=shift, dims=(1, 2))
+    return torch.roll(x, shifts=shift, dims=[*range(1, len(shift) + 1)])
 
 
-def shift_mask(grid: Pair, window: Pair, shift: Pair) -> Tensor:
+def shift_mask(grid: Size, window: Size, shift: Size) -> Tensor:
     """The mask between tokens that only the shift brought into one window: (windows, hw, hw) of 0 and -100.
 
-    A window has tokens of up to four regions: for each axis, those before the border and those rolled around it.
+    A window has tokens of up to two regions for each axis: those before the border and those rolled around it.
 
     Source: microsoft/Swin-Transformer, models/swin_transformer.py (attn_mask).
     """
-    rows, columns = (_regions(*sides) for sides in zip(grid, window, shift, strict=True))
-    region = rows[:, None] * _REGIONS + columns
-    of_tokens = cut(region[None, :, :, None], window).flatten(1)  # (windows, hw)
+    first, *others = (_regions(*sides) for sides in zip(grid, window, shift, strict=True))
+    region = first
+    for along in others:
+        region = region[..., None] * _REGIONS + along
+    of_tokens = cut(region[None, ..., None], window).flatten(1)  # (windows, hw)
     apart = of_tokens[:, None] != of_tokens[:, :, None]
     return torch.zeros(apart.shape).masked_fill(apart, _APART)
 

@@ -56,9 +56,9 @@ def _broken(zoo: str, source: str, what: str, error: Exception) -> ImportFailedE
 
 
 def _of_torchvision() -> Builders:
-    """Its transformers over images; others have no attention over patches."""
+    """Its transformers over images and videos; others have no attention over patches, or in other windows."""
     models = import_module("torchvision.models")
-    names = (name for name in models.list_models() if name.startswith(("swin_", "vit_")))
+    names = (name for name in models.list_models() if name.startswith(("swin_", "swin3d_", "vit_")))
     return {name: lambda name=name: models.get_model(name, weights=None) for name in names}  # type: ignore[misc]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import MAX_BATCH, MAX_SIDE, EncoderConfig
 from ..encoder.placed import placed
 from ..encoder.plan import LayerConfig
@@ -71,7 +71,7 @@ class Growing:
 MOST_OF_ASPECT = 16
 
 
-def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
+def resolution(config: EncoderConfig, aspect: Size) -> Growing:
     """Resolutions of an aspect, (width, height), in whole patches, and in whole windows if images are padded to those."""
     width, height = (side * config.whole_side for side in aspect)
     return Growing(
@@ -81,14 +81,14 @@ def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
     )
 
 
-def own_aspect(config: EncoderConfig) -> Pair:
+def own_aspect(config: EncoderConfig) -> Size:
     """The aspect of an encoder's own image, (width, height) in whole patches and lowest terms.
 
     An aspect with large numbers has few resolutions; it is replaced by the nearest one whose shorter side is at most
     `MOST_OF_ASPECT`.
     """
-    height, width = config.grid
-    near = Fraction(max(config.grid), min(config.grid)).limit_denominator(MOST_OF_ASPECT)
+    height, width = config.grid[-2:]
+    near = Fraction(max(height, width), min(height, width)).limit_denominator(MOST_OF_ASPECT)
     longer, shorter = near.numerator, near.denominator
     return (longer, shorter) if width >= height else (shorter, longer)
 

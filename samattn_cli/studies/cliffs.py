@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..encoder.without_padding import nearest_without_padding
 from ..records import replace
 from ..reports.sweep import Axis, Cliff, Line, in_words
 from .passes import Passes
-from .points import AXES, at
+from .points import AXES, SIDES, at
 from .sweep_lines import COUNTED
 
 MOST_CLIFFS = 12
@@ -35,7 +36,7 @@ def cliffs_of(
     rows: dict[tuple[Any, ...], int] = {}
     for line in lines:
         for row in (line.first + place * line.stride for place in line.jumps):
-            place = [columns[name][row] for name in ("height", "width", "window") if name in columns]
+            place = [columns[name][row] for name in (*SIDES, "window") if name in columns]
             rows.setdefault((_name(axes, row), float(columns["padding"][row]), *map(int, place)), row)
     chosen = list(rows.items())
     chosen = chosen if len(chosen) <= MOST_CLIFFS else [*chosen[: MOST_CLIFFS - 1], chosen[-1]]
@@ -101,5 +102,4 @@ def flops_on_padding(config: EncoderConfig) -> float:
 
 def _share(layer: LayerConfig) -> float:
     """The share of padding among the tokens that windows cover."""
-    (height, width), (high, wide) = layer.grid, layer.padded_grid
-    return 1 - height * width / (high * wide)
+    return 1 - prod(layer.grid) / prod(layer.padded_grid)

@@ -15,6 +15,7 @@ from ..figures import names as names_of
 from ..files.load import Loaded
 from ..records import replace
 from ..reports.diff import CHANGED, Diff, FigureChange, KeyChange, LayerChange, PeakChange, Place
+from ..units import is_square
 from .causes import causes
 from .layer_pairs import Piece, pairs
 from .layers import LAYER, PART, At, segments_of
@@ -116,7 +117,7 @@ def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]
             dotted = f"{key}.{entry.name}" if key else entry.name
             was, now = (_written(entry, getattr(config, entry.name)) for config in (before, after))
             yield from _changes(dotted, was, now)
-    elif isinstance(before, tuple) and any(map(is_dataclass, (*before, *after))):
+    elif isinstance(before, tuple) and isinstance(after, tuple) and any(map(is_dataclass, (*before, *after))):
         for number, (was, now) in enumerate(zip_longest(before, after)):
             yield from _changes(f"{key}.{number}", was, now)
     else:
@@ -125,8 +126,7 @@ def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]
 
 def _written(entry: Field[Any], value: Any) -> Any:
     """The value of a key as users write it: a size as 14, or [14, 28]."""
-    is_square = "Pair" in str(entry.type) and value is not None and value[0] == value[1]
-    return value[0] if is_square else value
+    return value[0] if "Size" in str(entry.type) and value is not None and is_square(value) else value
 
 
 def _plain(value: Any) -> Any:

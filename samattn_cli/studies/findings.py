@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import gcd, prod
 
 from ..encoder.implementations import implementation_of
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig, RunConfig, StageConfig
 from ..encoder.registry import BLOCKS
 from ..figures import PEAKS
@@ -25,10 +25,19 @@ from ..reports.analysis import (
 )
 from ..shell import options
 from ..tape.encoder import forward
-from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
+from ..units import (
+    format_bytes,
+    format_percent,
+    format_ratio,
+    format_side,
+    format_size,
+    format_things,
+    is_square,
+)
 from .channel_findings import of_channels
 from .on_device import InMemory
 from .overlap_findings import of_overlaps
+from .window_findings import of_windows
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is not worth a finding
 MANY = 8  # times fewer tokens, which is more than one patch merging makes
@@ -61,7 +70,7 @@ def findings(
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     items += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     items += [*_best_change(config, totals, changes), *of_channels(config)]
-    items += of_overlaps(config, layers)
+    items += [*of_overlaps(config, layers), *of_windows(config, totals)]
     mixes = any(
         layer.has_residual_block
         or layer.is_shifted
@@ -97,7 +106,7 @@ def _implementation(config: EncoderConfig, totals: Totals, reference: Figures) -
     )
 
 
-def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:
+def _kind(layer: LayerReport) -> tuple[int, Size, Size]:
     """Windowed layers of one kind share their findings."""
     return layer.stage, layer.window_size, layer.grid
 
@@ -109,18 +118,14 @@ def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
 
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
-    height, width = config.image_size
     rest = config.dropped
     if any(rest):
-        lost = [
-            format_things(number, noun)
-            for number, noun in zip(rest, ("row", "column"), strict=True)
-            if number
-        ]
-        seen = height - rest[0], width - rest[1]
+        nouns = ("frame", "row", "column")[-len(rest) :]
+        lost = [format_things(number, noun) for number, noun in zip(rest, nouns, strict=True) if number]
+        seen = [side - off for side, off in zip(config.image_size, rest, strict=True)]
         yield Finding(
             "dropped-pixels",
-            f"The image, {format_size(config.image_size)}, is not a multiple of patch_size {config.patch_size}: the "
+            f"The image, {format_size(config.image_size)}, is not a multiple of patch_size {format_side(config.patch)}: the "
             f"patch convolution drops the last {' and '.join(lost)} of pixels and sees {format_size(seen)}, a grid of "
             f"{format_size(config.grid)}. All figures here are for that grid.",
         )
@@ -183,10 +188,10 @@ def _padding(layer: LayerReport, which: str) -> Iterator[Finding]:
     yield Finding("padding", f"{what} A window of {nearest} needs no padding." if nearest else what)
 
 
-def _without_padding(window: Pair, grid: Pair) -> list[str]:
+def _without_padding(window: Size, grid: Size) -> list[str]:
     """The nearest windows that divide the grid: the next smaller and larger square, or else one fitted to each axis."""
     side = window[0]
-    common = _near(side, gcd(*grid)) if window[0] == window[1] else []
+    common = _near(side, gcd(*grid)) if is_square(window) else []
     square = [size for size in common if (size, size) != grid]
     if square:
         below = [size for size in square if size < side][-1:]
@@ -195,7 +200,7 @@ def _without_padding(window: Pair, grid: Pair) -> list[str]:
     sides = [
         part if whole % part == 0 else _nearest(part, whole) for part, whole in zip(window, grid, strict=True)
     ]
-    return [f"[{sides[0]}, {sides[1]}]"] if all(sides) and tuple(sides) != grid else []
+    return [str(sides)] if all(sides) and tuple(sides) != grid else []
 
 
 def _nearest(side: int, number: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..device.model import Device
 from ..encoder.kernels import unfit
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
@@ -46,7 +46,7 @@ class Asked:
     modes: Sequence[str] = MODES
     kernels: Sequence[str] = KERNELS
     checkpointing: bool = False  # whether to ask which blocks to checkpoint
-    aspect: Pair | None = None  # None: the encoder's own
+    aspect: Size | None = None  # None: the encoder's own
     no_padding: bool = False
     gaps: bool = (
         True  # whether smaller candidates near the edge are replayed too, to find those that do not fit

@@ -1,8 +1,8 @@
 """The receptive fields of an encoder's tokens after each layer: exact, and computed without running it.
 
-Windows (shifted or not), pooling and convolutions treat rows and columns independently, and combine adjacent rows. So
-the receptive field of a token is a rectangle of the first grid: a range of rows for each row of the present grid, and a
-range of columns for each column. Tokens next to the grid (class tokens) take part in global layers only, after which
+Windows (shifted or not), pooling and convolutions treat the axes of a grid independently, and combine adjacent rows. So
+the receptive field of a token is a rectangle (or a box) of the first grid: for each axis, a range of its rows for each row
+of the present grid. Tokens next to the grid (class tokens) take part in global layers only, after which
 every token sees everything anyway.
 """
 
@@ -24,12 +24,8 @@ Axis = tuple[range, ...]
 """Along one axis: the range of rows of the first grid that each row of a grid sees."""
 
 
-@dataclass(frozen=True)
-class Fields:
-    """Receptive fields: token (i, j) sees the rows of `rows[i]` and the columns of `columns[j]` of the first grid."""
-
-    rows: Axis
-    columns: Axis
+Fields = tuple[Axis, ...]
+"""Receptive fields, by axis: token (i, j) sees the rows of `fields[0][i]` and the columns of `fields[1][j]`."""
 
 
 def flow_of(config: EncoderConfig) -> Flow:
@@ -98,8 +94,7 @@ def fields_of(config: EncoderConfig) -> Iterator[tuple[LayerConfig, Fields]]:
     Raises:
         UsageError: for an encoder whose receptive fields are not rectangles.
     """
-    height, width = config.layers[0].grid
-    seen = Fields(_themselves(height), _themselves(width))
+    seen = tuple(map(_themselves, config.layers[0].grid))
     for before, part in pairwise(config.plan):
         if isinstance(part, LayerConfig):
             if isinstance(before, PartConfig) and before.slot == "transitions":
@@ -121,15 +116,14 @@ def _after_transition(part: PartConfig, first: LayerConfig, seen: Fields) -> Fie
     """The receptive fields after a transition; `first` is the block after it."""
     slides = TRANSITIONS[part.word].slides
     if slides is not None:
-        return Fields(_slid(seen.rows, slides), _slid(seen.columns, slides))
+        return _slid_by_axis(seen, slides)
     if not _mixes_all(first):
         raise UsageError(
             "no-receptive-fields",
             f"transition {part.word} does not declare which tokens it mixes, so receptive fields after it are unknown",
         )
     # The next block mixes all tokens, so the order in which the transition puts them makes no difference.
-    height, width = part.leaving.grid
-    return Fields((_union(seen.rows),) * height, (_union(seen.columns),) * width)
+    return tuple((_union(axis),) * side for axis, side in zip(seen, part.leaving.grid, strict=True))
 
 
 def _after_layer(layer: LayerConfig, seen: Fields) -> Fields:
@@ -140,29 +134,23 @@ def _after_layer(layer: LayerConfig, seen: Fields) -> Fields:
             f"the receptive fields of {layer.name} are not the same for every image: {reason}",
         )
     if block.pools:
-        return Fields(*((_union(axis),) * len(axis) for axis in (seen.rows, seen.columns)))
+        return tuple((_union(axis),) * len(axis) for axis in seen)
     residual = block.residual if layer.has_residual_block else ()
     slides = (Sliding(layer.q_stride, layer.q_stride), *block.after, *residual)
-    rows, columns = (
-        _slid(_mixed(_slid(axis, block.before), windows, reach) if layer.placement.attends else axis, slides)
-        for axis, windows, reach in zip(
-            (seen.rows, seen.columns), _windows(layer), layer.placement.reach, strict=True
-        )
-    )
-    return Fields(rows, columns)
+    if layer.placement.attends:
+        reach = layer.placement.reach_over(layer.grid)
+        seen = tuple(map(_mixed, _slid_by_axis(seen, block.before), _windows(layer), reach))
+    return _slid_by_axis(seen, slides)
 
 
 Windows = list[tuple[int, bool]]
 """Along one axis: the window of each row, and whether the shift wrapped it around. Rows equal in both are mixed."""
 
 
-def _windows(layer: LayerConfig) -> tuple[Windows, Windows]:
-    """The windows down the grid and across it; a layer that is global, or attends over channels, is one window."""
-    down, across = (
-        _along(whole, side, side * often + rest, shift)
-        for whole, shift, (side, often, rest) in zip(layer.grid, layer.shift_size, layer.windows, strict=True)
-    )
-    return down, across
+def _windows(layer: LayerConfig) -> tuple[Windows, ...]:
+    """The windows along each axis of the grid; a layer that is global, or attends over channels, is one window."""
+    sides = zip(layer.grid, layer.shift_size, layer.windows, strict=True)
+    return tuple(_along(whole, along.side, along.covered, shift) for whole, shift, along in sides)
 
 
 def _along(length: int, side: int, padded: int, shift: int) -> Windows:
@@ -195,11 +183,15 @@ def _reaching(seen: Axis, windows: Windows, beyond: int) -> Axis:
     return tuple(together[window] for window in windows)
 
 
-def _slid(seen: Axis, slides: tuple[Sliding, ...]) -> Axis:
-    for by in slides:
-        starts = range(-by.before, len(seen) - by.before, by.stride)
-        seen = tuple(_union(seen[max(start, 0) : start + by.kernel]) for start in starts)
+def _slid_by_axis(seen: Fields, slides: tuple[Sliding, ...]) -> Fields:
+    for sliding in slides:
+        seen = tuple(map(_slid, seen, sliding.by_axis(len(seen))))
     return seen
+
+
+def _slid(seen: Axis, by: Sliding) -> Axis:
+    starts = range(-by.before, len(seen) - by.before, by.stride)
+    return tuple(_union(seen[max(start, 0) : start + by.kernel]) for start in starts)
 
 
 def _mixes_all(layer: LayerConfig) -> bool:
@@ -211,22 +203,21 @@ def _mixes_all(layer: LayerConfig) -> bool:
 
 
 def _layer_flow(layer: LayerConfig, seen: Fields, tokens: int) -> LayerFlow:
-    heights, widths = ([len(each) for each in axis] for axis in (seen.rows, seen.columns))
-    smallest, largest = min(heights) * min(widths), max(heights) * max(widths)
-    pairs, leaving = sum(heights) * sum(widths), len(heights) * len(widths)
+    lengths = [[len(each) for each in axis] for axis in seen]
+    smallest, largest, pairs, leaving = (prod(map(of, lengths)) for of in (min, max, sum, len))
     return LayerFlow(
         name=layer.name,
         index=layer.index,
         stage=layer.stage_index,
         attention=layer.placement.kind,
         mixes_all=_mixes_all(layer),
-        grid=(len(heights), len(widths)),
+        grid=tuple(map(len, lengths)),
         smallest=smallest,
         mean=pairs / leaving,
         largest=largest,
         smallest_share=smallest / tokens,
         mean_share=pairs / (leaving * tokens),
         largest_share=largest / tokens,
-        extent=(max(heights), max(widths)),
+        extent=tuple(map(max, lengths)),
         sees_all=smallest == tokens,
     )

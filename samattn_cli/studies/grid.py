@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.applicable_keys import mapping_of
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..encoder.wording import short
 from ..errors import ConfigError, UsageError
@@ -16,7 +16,8 @@ from ..files.load import Override, load_config
 from ..files.sources import STDIN
 from ..records import dataclass
 from ..reports.sweep import Axis
-from ..units import format_side
+from ..units import format_side, is_square
+from .points import SIDES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,13 +52,13 @@ class Grid:
     variations: tuple[Variation, ...] = ()
     batch_sizes: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
-    resolutions: tuple[Pair, ...] = ()
+    resolutions: tuple[Size, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what a type checker would: a resolution given as one number would fail far from here."""
         for resolution in self.resolutions:
             if not isinstance(resolution, tuple):
-                message = f"a resolution is (height, width), such as (512, 512), not {resolution!r}"
+                message = f"a resolution has a side for each axis, such as (512, 512), not {resolution!r}"
                 raise TypeError(message)
 
     def axes(self, names: Sequence[str]) -> tuple[Axis, ...]:
@@ -170,10 +171,9 @@ def _coordinates_to_try(grid: Grid) -> Iterator[list[Override]]:
         yield from others
 
 
-def _size(size: Pair) -> list[Override]:
-    height, width = size
+def _size(size: Size) -> list[Override]:
     where = f"--resolutions {format_side(size)}"
-    return [Override("image_size", height if height == width else (height, width), where)]
+    return [Override("image_size", size[0] if is_square(size) else size, where)]
 
 
 def check_windows(config: EncoderConfig, grid: Grid) -> None:
@@ -194,13 +194,13 @@ def arrays(grid: Grid) -> dict[str, np.ndarray]:
 
     shape, columns = grid.shape, {}
     batches, windows = np.array(grid.batch_sizes, np.int64), np.array(grid.windows, np.int64)
-    sizes = np.array(grid.resolutions, np.int64).reshape(-1, 2)
     if grid.batch_sizes:
         columns["batch_size"] = batches[:, None, None]
     if grid.windows:
         columns["window"] = windows[None, :, None]
     if grid.resolutions:
-        columns["height"], columns["width"] = sizes[:, 0], sizes[:, 1]
+        sizes = np.array(grid.resolutions, np.int64)
+        columns |= dict(zip(SIDES[-sizes.shape[1] :], sizes.T, strict=True))
     return {name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()}
 
 

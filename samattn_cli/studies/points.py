@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import figures
 from ..device.roofline import op_time
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig, OverrideConfig, StageConfig
 from ..encoder.placement import Placement
 from ..encoder.plan import LayerConfig
@@ -34,8 +35,10 @@ from .readers import FIGURES
 if TYPE_CHECKING:
     from ..device.model import Device
 
-AXES = ("height", "width", "batch_size", "window")
-"""The coordinates of a point: image height and width in pixels, batch size, side of the square windows in tokens."""
+SIDES = ("frames", "height", "width")
+"""The coordinates of a point that are sides of the image: of an image the last two."""
+AXES = (*SIDES, "batch_size", "window")
+"""The coordinates of a point: the image's sides in pixels, batch size, side of the square windows in tokens."""
 
 NAMES = {"batch_size": "batch_size", "window": "window_size"}
 """The config's keys for the coordinates that are one number."""
@@ -161,8 +164,8 @@ def _dimension(space: Space, name: str) -> Integer:
 
 
 def _windowed(stage: StageConfig, window: Integer) -> StageConfig:
-    """The stage with its windows replaced by square ones of that side."""
-    keys = Placement((window, window)).keys
+    """The stage with its windows replaced by square ones of that side, or cubes."""
+    keys = Placement((window,) * len(stage.window_size)).keys
 
     def own(part: StageConfig | OverrideConfig) -> Any:
         return part if part.placement is None or part.placement.is_global else replace(part, **keys)
@@ -170,14 +173,18 @@ def _windowed(stage: StageConfig, window: Integer) -> StageConfig:
     return own(replace(stage, overrides=tuple(map(own, stage.overrides))))  # type: ignore[no-any-return]
 
 
+def sides_by_name(size: Size) -> dict[str, int]:
+    """The sides of an image by the names of `SIDES`."""
+    return dict(zip(SIDES[-len(size) :], size, strict=True))
+
+
 def at(config: EncoderConfig, point: Mapping[str, Integer]) -> EncoderConfig:
     """The encoder at a point, which has numbers or symbols."""
-    height, width = config.image_size
     stages = config.stages
     if "window" in point:
         stages = tuple(_windowed(stage, point["window"]) for stage in stages)
     run = replace(config.run, batch_size=point.get("batch_size", config.run.batch_size))
-    size = (point.get("height", height), point.get("width", width))
+    size = tuple([point.get(axis, own) for axis, own in sides_by_name(config.image_size).items()])
     return replace(config, image_size=size, run=run, stages=stages)
 
 
@@ -203,8 +210,8 @@ def _at_points(config: EncoderConfig, space: Space) -> EncoderConfig:
 def format_point(point: Mapping[str, int]) -> str:
     """A point in words: "image_size 1024x1024, batch_size 4, window_size 14"."""
     words = {name: str(point[axis]) for axis, name in NAMES.items() if axis in point}
-    if "height" in point and "width" in point:
-        words = {"image_size": format_size((point["height"], point["width"]))} | words
+    if sides := [point[axis] for axis in SIDES if axis in point]:
+        words = {"image_size": format_size(sides)} | words
     return ", ".join(f"{name} {value}" for name, value in words.items())
 
 

@@ -18,7 +18,7 @@ from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_windows, encoders_of, groups_of, plain
 from .left_out import without_unfit
 from .lots import Group
-from .points import GEOMETRY, Points, at, figures_over
+from .points import GEOMETRY, SIDES, Points, at, figures_over, sides_by_name
 from .progress import Tell, silent, telling
 from .repeated import Array, Computed, Repeated, Where, rows_at
 from .replayed import fits_at, fits_in_bytes, in_memory_at
@@ -130,9 +130,10 @@ def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderCon
     }
     own = [_own(encoder) for encoder in encoders]
     columns: Columns = {"config": Repeated(np.array(names, object), grid.encoders * each, length)}
-    for name in ("height", "width", "batch_size"):
+    sides = [side for side in SIDES if any(side in values for values in own)]
+    for name in (*sides, "batch_size"):
         columns[name] = of_grid.get(name) or Repeated(
-            np.array([values[name] for values in own]), each, length
+            np.array([values.get(name, 1) for values in own]), each, length
         )
     if "window" in of_grid:
         columns["window"] = of_grid["window"]
@@ -149,8 +150,7 @@ def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderCon
 
 
 def _own(config: EncoderConfig) -> Mapping[str, int]:
-    height, width = config.image_size
-    return {"height": height, "width": width, "batch_size": config.run.batch_size}
+    return sides_by_name(config.image_size) | {"batch_size": config.run.batch_size}
 
 
 def _figures(

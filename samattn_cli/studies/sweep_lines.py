@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..reports.sweep import Axis, Line, in_words
+from .points import SIDES
 from .repeated import Computed, Where, rows_at
 
 COUNTED = ("resolution", "batch_size", "window")
@@ -42,10 +43,11 @@ def _ascends(values: Sequence[str]) -> bool:
 
 def _sizes(along: str, columns: Columns, where: Where) -> Array:
     """The quantity of the axis at some points: pixels, images, tokens of a window."""
+    axes = [axis for axis in SIDES if axis in columns]
     if along == "resolution":
-        return np.asarray(np.multiply(columns["height"].at(where), columns["width"].at(where), dtype=float))
+        return np.asarray(np.prod([columns[axis].at(where).astype(float) for axis in axes], axis=0))
     sizes = np.asarray(columns[along].at(where).astype(float))
-    return np.square(sizes) if along == "window" else sizes
+    return sizes ** len(axes) if along == "window" else sizes
 
 
 def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str]) -> dict[str, Computed]:
@@ -79,7 +81,7 @@ def _exponents(along: str, columns: Columns, metric: str, steps: tuple[int, int]
     """A column; `steps`: the points of a line, and the rows from one to the next."""
     count, stride = steps
     values = columns[metric]
-    known = {name: columns[name] for name in ("height", "width", along) if name in columns}
+    known = {name: columns[name] for name in (*SIDES, along) if name in columns}
 
     def at(where: Where) -> Array:
         rows = rows_at(where, len(values))

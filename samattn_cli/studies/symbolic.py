@@ -6,18 +6,18 @@ the operations are those of the report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from math import prod
 from typing import Any
 
 from ..encoder.implementations import code_of
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig, StageConfig
-from ..encoder.placement import UNCUT
+from ..encoder.placement import UNCUT, each_is
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
-from ..encoder.slots import Part
+from ..encoder.slots import Part, sides_of
 from ..encoder.trained import trains_all
 from ..records import dataclass, replace
 from ..tape.encoder import Segment, call, tape_for, weights_of
@@ -26,7 +26,7 @@ from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space
 from ..tape.tensor import IMAGE_DIMS, Tensor
-from ..units import ITEM_BYTES
+from ..units import ITEM_BYTES, is_square
 from .tapped import taps_of
 
 
@@ -65,13 +65,21 @@ DECLARED: dict[str, Mapping[str, Part]] = {
     "necks": NECKS,
 }
 
+GRID = ("T", "H", "W")
+"""The symbols of the axes of a grid: of an image the last two."""
+WINDOW = ("t", "v", "u")
+"""The symbols of the sides of a window along them, if it is not square."""
+
 MEANINGS = {
     "B": "images per pass (run.batch_size)",
+    "T": "tokens along the frames, or the depth, of the grid that enters",
     "H": "tokens down the grid that enters",
     "W": "tokens across the grid that enters",
     "p": "side of a patch, in pixels (patch_size)",
+    "q": "frames, or depth, of a patch (patch_size)",
     "c": "channels of the image (in_chans)",
     "w": "side of a window, in tokens (window_size)",
+    "t": "frames, or depth, of a window, in tokens (window_size)",
     "v": "height of a window, in tokens (window_size)",
     "u": "width of a window, in tokens (window_size)",
     "k": "windows along each side of the grid (num_windows_side)",
@@ -139,8 +147,9 @@ def _part_of(config: EncoderConfig, segment: Segment) -> PartConfig | LayerConfi
 
 def _of_layer(layer: LayerConfig) -> dict[str, int]:
     """The values of a block's symbols."""
-    stage, (height, width) = layer.stage, layer.grid
-    values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
+    stage = layer.stage
+    values = _of_axes(GRID, layer.grid)
+    values |= {"h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
     values |= {"M": stage.mlp_dim, "A": stage.adapter_dim}
     values |= _of_cut(layer.cut, layer.grid)
     if layer.is_windowed:
@@ -153,13 +162,18 @@ def _of_windows(layer: LayerConfig) -> dict[str, int]:
     """The values of the symbols of a block's windows; those of a number of them are square on some grids only."""
     if layer.placement.size is None:
         return _of_cut(layer.placement.count, layer.grid)
-    high, wide = layer.windows.size
-    return {"w": high} if high == wide else {"v": high, "u": wide}
+    size = layer.windows.size
+    return {"w": size[0]} if is_square(size) else _of_axes(WINDOW, size)
 
 
-def _of_cut(count: Pair, grid: Pair) -> dict[str, int]:
+def _of_axes(symbols: Sequence[str], size: Size) -> dict[str, int]:
+    """The values of the symbols of a size along the axes of a grid: of an image the last two."""
+    return dict(zip(symbols[-len(size) :], size, strict=True))
+
+
+def _of_cut(count: Size, grid: Size) -> dict[str, int]:
     """The values of the symbols of a grid that is cut into a number of windows; nothing if it is not cut."""
-    if count == UNCUT:
+    if each_is(1, count):
         return {}
     (down, across), (high, wide) = count, (side // often for side, often in zip(grid, count, strict=True))
     return ({"k": down} if down == across else {"m": down, "n": across}) | {"v": high, "u": wide}
@@ -173,11 +187,13 @@ def _without_grid(values: dict[str, int]) -> None:
 
 def _of_part(part: PartConfig) -> dict[str, int]:
     """The values of a part's symbols."""
-    height, width = part.entering.grid
-    values = {"H": height, "W": width, "C": part.entering.dim} | _of_cut(_cut_of(part), part.entering.grid)
+    values = _of_axes(GRID, part.entering.grid) | {"C": part.entering.dim}
+    values |= _of_cut(_cut_of(part), part.entering.grid)
     _without_grid(values)
     if part.name == "patch_embed":
-        values |= {"p": part.config.patch_size, "c": part.config.in_chans}
+        patch = part.config.patch_size
+        values |= _of_axes(("q", "p", "p"), patch) if isinstance(patch, tuple) else {"p": patch}
+        values |= {"c": part.config.in_chans}
     if part.slot == "necks":
         values |= {"O": part.config.out_chans}
     return values if part.leaving.dim == part.entering.dim else values | {"E": part.leaving.dim}
@@ -198,33 +214,38 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     return replace(
         layer,
         stage=stage,
-        grid=(names["H"], names["W"]),
+        grid=_grid(names),
         in_dim=names.get("D", width),
         placement=where,
         **_cut_into(counts, layer.cut, layer.extra_tokens),
     )
 
 
-def _cut_of(part: PartConfig | LayerConfig) -> Pair:
+def _cut_of(part: PartConfig | LayerConfig) -> Size:
     """The windows that enter a part as images of their own, or that leave it so."""
     if isinstance(part, LayerConfig):
         return part.cut
     return part.entering.cut if part.entering.cut != UNCUT else part.leaving.cut
 
 
-def _cut_into(counts: tuple[Integer, Integer] | None, cut: Pair, extra_tokens: int) -> dict[str, Any]:
+def _cut_into(counts: tuple[Integer, ...] | None, cut: Size, extra_tokens: int) -> dict[str, Any]:
     """The windows of a stream and its other tokens, as many in each window, with symbols; nothing if it is not cut."""
     if counts is None or cut == UNCUT:
         return {}
-    return {"cut": counts, "extra_tokens": extra_tokens // prod(cut) * counts[0] * counts[1]}
+    return {"cut": counts, "extra_tokens": extra_tokens // prod(cut) * prod(counts)}
 
 
-def _window(names: Mapping[str, Integer]) -> tuple[Integer, Integer]:
+def _grid(names: Mapping[str, Integer]) -> tuple[Integer, ...]:
+    """The sides of the grid."""
+    return tuple(names[axis] for axis in GRID if axis in names)
+
+
+def _window(names: Mapping[str, Integer]) -> tuple[Integer, ...]:
     """The sides of a window."""
-    return (names["w"], names["w"]) if "w" in names else (names["v"], names["u"])
+    return (names["w"],) * 2 if "w" in names else tuple(names[axis] for axis in WINDOW if axis in names)
 
 
-def _counts(names: Mapping[str, Integer]) -> tuple[Integer, Integer] | None:
+def _counts(names: Mapping[str, Integer]) -> tuple[Integer, ...] | None:
     """Windows down and across, where the grid is cut into a number of them."""
     if "k" in names:
         return names["k"], names["k"]
@@ -235,7 +256,7 @@ def _with_grid(names: Mapping[str, Integer]) -> dict[str, Integer]:
     """The symbols with the sides of the grid: if it is cut into a number of windows, that number times their side."""
     if not (counts := _counts(names)):
         return dict(names)
-    sides = zip(("H", "W"), counts, _window(names), strict=True)
+    sides = zip(GRID[-len(counts) :], counts, _window(names), strict=True)
     return dict(names) | {name: count * side for name, count, side in sides}
 
 
@@ -243,7 +264,7 @@ def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
     """A part with symbols for its sizes."""
     config = _encoder(part, names)
     cut = _cut_into(_counts(names), part.entering.cut, part.entering.extra_tokens)
-    entering = replace(part.entering, grid=(names["H"], names["W"]), dim=names["C"], **cut)
+    entering = replace(part.entering, grid=_grid(names), dim=names["C"], **cut)
     leaving = (
         entering if part.slot not in DECLARED else DECLARED[part.slot][part.word].leaving(config, entering)
     )
@@ -255,9 +276,7 @@ def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
     """The encoder around a part, with symbols for the keys that the part may read."""
     config = replace(part.config, run=replace(part.config.run, batch_size=names["B"]))
     if part.entering.grid == config.grid:
-        config = replace(
-            config, image_size=_pixels(part, names), patch_size=names.get("p", config.patch_size)
-        )
+        config = replace(config, image_size=_pixels(part, names), patch_size=_patch(part, names))
         first, *others = config.stages
         if first.embed_dim == part.entering.dim:
             first = replace(
@@ -269,20 +288,28 @@ def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
     )
 
 
-def _pixels(part: PartConfig, names: Mapping[str, Integer]) -> tuple[Integer, Integer]:
+def _patch(part: PartConfig, names: Mapping[str, Integer]) -> Any:
+    """The patch, with symbols for its sides if the part has them: a number, or as many as there are axes."""
+    if not isinstance(part.config.patch_size, tuple):
+        return names.get("p", part.config.patch_size)
+    first, *others = part.config.patch_size
+    return names.get("q", first), *(names.get("p", side) for side in others)
+
+
+def _pixels(part: PartConfig, names: Mapping[str, Integer]) -> tuple[Integer, ...]:
     """The image size for a grid of symbols: the patches, and the remainder of the image."""
-    height, width = (
-        tokens * names.get("p", part.config.patch_size) + side - number * part.config.patch_size
-        for tokens, side, number in zip(
-            (names["H"], names["W"]), part.config.image_size, part.config.grid, strict=True
-        )
-    )
-    return height, width
+    config, grid = part.config, _grid(names)
+    patch = sides_of(_patch(part, names), len(grid))
+    rests = [
+        side - number * own
+        for side, number, own in zip(config.image_size, config.grid, config.patch, strict=True)
+    ]
+    return tuple(tokens * side + rest for tokens, side, rest in zip(grid, patch, rests, strict=True))
 
 
 def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shape:
     """The shape of the stream that enters."""
-    B, H, W = names["B"], names["H"], names["W"]
+    B, grid = names["B"], _grid(names)
     if isinstance(part, PartConfig) and part.name == "patch_embed":
         return _encoder(part, names).input_shape
     if isinstance(part, LayerConfig):
@@ -291,8 +318,8 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
     else:
         width, extra = names["C"], part.entering.extra_tokens
     if part.layout.cuts_images and (counts := _counts(names)):
-        B, H, W, extra = B * counts[0] * counts[1], names["v"], names["u"], extra // prod(_cut_of(part))
-    return part.layout.shape(B, (H, W), names.get("N", H * W + extra), width)
+        B, grid, extra = B * prod(counts), _window(names), extra // prod(_cut_of(part))
+    return part.layout.shape(B, grid, names.get("N", prod(grid) + extra), width)
 
 
 def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:
@@ -319,17 +346,17 @@ def _laid_out(shape: Shape, numbers: Shape, entry: Tensor) -> Shape:
     if len(shape) != len(entry.shape):
         B, *grid, C = shape
         return B, prod(grid), C
-    if len(shape) == IMAGE_DIMS and _has_channels_first(numbers, entry):
-        B, H, W, C = shape
-        return B, C, H, W
+    if len(shape) >= IMAGE_DIMS and _has_channels_first(numbers, entry):
+        B, *grid, C = shape
+        return B, C, *grid
     return shape
 
 
 def _has_channels_first(numbers: Shape, entry: Tensor) -> bool:
     """Whether tokens on a grid, (B, H, W, C), are (B, C, H, W); for a grid as wide as its tokens, their memory tells."""
-    B, H, W, C = numbers
-    both = entry.shape == numbers == (B, C, H, W)
-    return entry.stride[1] == 1 if both else entry.shape == (B, C, H, W)
+    B, *grid, C = numbers
+    first = (B, C, *grid)
+    return entry.stride[1] == 1 if entry.shape == numbers == first else entry.shape == first
 
 
 def _entered(entry: Tensor, shape: Shape, item_bytes: Integer) -> Tensor:

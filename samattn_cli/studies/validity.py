@@ -48,16 +48,15 @@ def elsewhere(config: EncoderConfig) -> tuple[Elsewhere, ...]:
 
 
 def _elsewhere(config: EncoderConfig) -> Iterator[Elsewhere]:
-    for images, down, across in TIMES:
-        sides = zip(config.image_size, config.dropped, (down, across), strict=True)
-        height, width = ((side - rest) * times + rest for side, rest, times in sides)
+    axes = len(config.image_size)
+    for images, *by in TIMES:
+        sides = zip(config.image_size, config.dropped, (*(1 for _ in range(axes - 2)), *by), strict=True)
+        size = tuple([(side - rest) * times + rest for side, rest, times in sides])
         batch = config.run.batch_size * images
         run = replace(config.run, batch_size=batch)
-        other = replace(config, image_size=(height, width), run=run)
+        other = replace(config, image_size=size, run=run)
         if not any(problems_of_plan(other)):
-            yield Elsewhere(
-                other, f"batch {batch}" if images > 1 else f"image {format_size((height, width))}"
-            )
+            yield Elsewhere(other, f"batch {batch}" if images > 1 else f"image {format_size(size)}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..encoder.keys import Pair
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import problems_of_plan
 from ..encoder.registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS
@@ -36,14 +36,13 @@ def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _doubled(config: EncoderConfig) -> Pair | None:
+def _doubled(config: EncoderConfig) -> Size | None:
     """A larger size, for encoders with none without padding nearby; None if they cannot run at it."""
-    height, width = config.image_size
-    larger = replace(config, image_size=(2 * height, 2 * width))
+    larger = replace(config, image_size=tuple([2 * side for side in config.image_size]))
     return None if any(True for _ in problems_of_plan(larger)) else larger.image_size
 
 
-def _resized(config: EncoderConfig, size: Pair) -> tuple[str, ...]:
+def _resized(config: EncoderConfig, size: Size) -> tuple[str, ...]:
     """The names of the weights that have another shape at a size. A weight in another module is the same weight."""
     ours, theirs = weight_shapes(config), weight_shapes(replace(config, image_size=size))
     if len(ours) == len(theirs):
@@ -51,7 +50,7 @@ def _resized(config: EncoderConfig, size: Pair) -> tuple[str, ...]:
     return tuple(name for name, shape in ours.items() if theirs.get(name) != shape)
 
 
-def _at(config: EncoderConfig, size: Pair) -> OtherSize:
+def _at(config: EncoderConfig, size: Size) -> OtherSize:
     params = int(forward(replace(config, image_size=size)).params)
     return OtherSize(size, params, params - int(forward(config).params), _resized(config, size))
 

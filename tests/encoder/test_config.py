@@ -706,7 +706,8 @@ WRONG = [
     ("window_size: [7, 7.5]", "6:18: [wrong-type] window_size 7.5"),
     ("window_size: []", "6:14: [not-a-pair] window_size"),
     ("window_size: [7]", "6:14: [not-a-pair] window_size 7"),
-    ("window_size: [7, 7, 7]", "6:14: [not-a-pair] window_size 7"),
+    ("window_size: [7, 7, 7]", "6:14: [axes-differ] window_size 3 7 image_size 224 2"),
+    ("window_size: [7, 7, 7, 7]", "6:14: [not-a-pair] window_size 7"),
     ("image_size: [7]", "5:13: [not-a-pair] image_size 7"),
     (
         "name: [a, b, c, d, e, f]",

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from samattn_cli import load_config
 from samattn_cli.tape.encoder import forward
+from samattn_cli.units import format_side
 
 HERE = Path(__file__).parent
 HEADER = """\
@@ -30,9 +31,9 @@ def row(preset: str, public: tuple[int, int]) -> str:
     """A line of the table."""
     config = load_config(preset)
     passed = forward(config)
-    (params, flops), (height, width) = public, config.image_size
+    params, flops = public
     difference = abs(passed.params - params) + abs(passed.flops - flops)
-    size = f"{height}" if height == width else f"{height}x{width}"
+    size = format_side(config.image_size)
     numbers = " | ".join(f"{number:,}" for number in (passed.params, params, passed.flops, flops, difference))
     return f"| {preset} | {size} | {numbers} |"
 

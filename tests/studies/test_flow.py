@@ -17,7 +17,7 @@ from samattn_cli.errors import UsageError
 from samattn_cli.families.deep_encoder.words import CONVOLUTIONS
 from samattn_cli.reports.flow import FlowFacts
 from samattn_cli.stack.encoder import build
-from samattn_cli.studies.flow import _slid, _themselves, fields_of, flow_of, windowed_flow
+from samattn_cli.studies.flow import _slid_by_axis, _themselves, fields_of, flow_of, windowed_flow
 from tests.support.gradients_of_tokens import dependence
 from tests.support.sampling import examples, sampled
 
@@ -42,7 +42,7 @@ def facts(flow):
 def test_sams_windows_of_14_on_64_leave_a_last_one_of_8():
     config = load_config("sam_vit_h")
     _, seen = next(fields_of(config))
-    tokens = [len(seen.rows[i]) * len(seen.columns[j]) for i, j in ((0, 0), (0, 60), (60, 60))]
+    tokens = [len(seen[0][i]) * len(seen[1][j]) for i, j in ((0, 0), (0, 60), (60, 60))]
     assert tokens == [14 * 14, 14 * 8, 8 * 8]  # the padding is no token
     layer = flow_of(config).layers[0]
     assert (layer.smallest, layer.largest, layer.extent) == (64, 196, (14, 14))
@@ -223,10 +223,8 @@ def test_a_token_depends_on_what_it_sees(name):
     found = dict(fields_of(load_config(keys)))
     for (layer, depends), seen in zip(dependence(keys), found.values(), strict=True):
         sees = torch.zeros_like(depends)
-        for i, j in product(range(len(seen.rows)), range(len(seen.columns))):
-            sees[
-                i, j, seen.rows[i].start : seen.rows[i].stop, seen.columns[j].start : seen.columns[j].stop
-            ] = True
+        for i, j in product(range(len(seen[0])), range(len(seen[1]))):
+            sees[i, j, seen[0][i].start : seen[0][i].stop, seen[1][j].start : seen[1][j].stop] = True
         assert torch.equal(sees, depends), layer.name
 
 
@@ -235,7 +233,7 @@ def test_the_compressor_slides_as_it_says():
     config = load_config(ENCODERS["deep_encoder"])
     x = torch.randn(1, 11, 12, 16, requires_grad=True)
     features = build(config).transitions["1"]._compressed(x)[0]  # (D, h, w)
-    rows, columns = (_slid(_themselves(length), CONVOLUTIONS) for length in (11, 12))
+    rows, columns = _slid_by_axis((_themselves(11), _themselves(12)), CONVOLUTIONS)
     assert features.shape[1:] == (len(rows), len(columns)) == (3, 3)
     for i, j in product(range(3), range(3)):
         (grad,) = torch.autograd.grad((features[:, i, j] * torch.randn(16)).sum(), x, retain_graph=True)
@@ -299,8 +297,8 @@ def test_rectangles_are_the_sets_of_tokens(keys):
         fields_of(config), by_sets(keys), flow_of(config).layers, strict=True
     ):
         rectangles = {
-            (i, j): set(product(seen.rows[i], seen.columns[j]))
-            for i, j in product(range(len(seen.rows)), range(len(seen.columns)))
+            (i, j): set(product(seen[0][i], seen[1][j]))
+            for i, j in product(range(len(seen[0])), range(len(seen[1])))
         }
         assert rectangles == expected
         sizes = [len(tokens) for tokens in expected.values()]
@@ -314,12 +312,12 @@ def test_a_global_layer_more_takes_nothing_away(keys, index):
     more = {**keys, "global_attn_indexes": sorted({*keys["global_attn_indexes"], index})}
     before, after = (dict(enumerate(fields_of(load_config(each)))) for each in (keys, more))
     for (_, fewer), (_, seen) in zip(before.values(), after.values(), strict=True):
-        for axis, other in ((fewer.rows, seen.rows), (fewer.columns, seen.columns)):
+        for axis, other in zip(fewer, seen, strict=True):
             assert all(set(a) <= set(b) for a, b in zip(axis, other, strict=True))
     assert all(
         len(axis) == size
         for _, seen in after.values()
-        for axis, size in zip((seen.rows, seen.columns), load_config(more).grid, strict=True)
+        for axis, size in zip(seen, load_config(more).grid, strict=True)
     )
 
 

@@ -18,12 +18,13 @@ def score_elements(layer: LayerConfig) -> int:
         return (layer.stage.embed_dim // layer.stage.num_heads) ** 2
     if not layer.placement.attends:
         return 0
-    rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
-    down, across = layer.placement.reach
-    over_grid = sum(
-        m * n * _of_window(layer, h * w, (h + down) * (w + across))
-        for (h, m), (w, n) in product(rows, columns)
-    )
+    axes = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
+    reach = layer.placement.reach_over(layer.grid)
+    over_grid = 0
+    for sides in product(*axes):  # the sides of windows along each axis, and how often they are there
+        size, often = zip(*sides, strict=True)
+        keys = prod(side + by for side, by in zip(size, reach, strict=True))
+        over_grid += prod(often) * _of_window(layer, prod(size), keys)
     return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from itertools import accumulate, count, takewhile
+from math import isqrt, prod
 
+from ...encoder.slots import OF_IMAGES
 from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, as_size, grid_of, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
+from ...units import format_size
 from .transformers_differences import swin_differences, swinv2_differences
 
 DEFAULTS = {
@@ -165,7 +168,7 @@ def from_weights(weights: Weights) -> Keys:
     """Widths show where stages begin, tables or logit scales show the heads, buffers show windows and image size."""
     is_v2 = "blocks.0.attn.logit_scale" in weights
     words = ("swinv2", "patch_merging_v2") if is_v2 else ("swin", "patch_merging")
-    patch, window = weights.square("patch_embed.proj.weight"), _window(weights, 0, 0)
+    patch, window = _patch(weights), _window(weights, 0, 0)
     image, stages = _image_size(weights, patch, window), _shapes_of_stages(weights)
     (width,), (hidden, _) = (
         weights.shape("blocks.0.norm1.weight", 1),
@@ -175,11 +178,11 @@ def from_weights(weights: Weights) -> Keys:
     common = {"mlp_ratio": ratio_of(hidden, width), "qkv_bias": bias in weights}
     if is_v2 and ALL_BIASES in weights:
         common |= {"qkv_bias": True, "zeroed_key_bias": True}
-    windows = list(_windows(weights, stages, grid_of(image, patch), window))
+    windows = list(_windows(weights, stages, image, patch, window))
     normed = [number for number in range(len(stages)) if f"neck.norms.{number}.weight" in weights]
     keys = {
         "image_size": image,
-        "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
+        "in_chans": weights.shape("patch_embed.proj.weight", 5 if _is_of_videos(weights) else 4)[1],
         "patch_size": patch,
         "patch_embed": "patch_norm" if "patch_embed.norm.weight" in weights else "patch",
         "pos_embed": "none",
@@ -212,10 +215,10 @@ def _heads(weights: Weights, index: int) -> int:
 
 
 def _windows(
-    weights: Weights, stages: list[tuple[int, int, int]], grid: Size, window: Size
+    weights: Weights, stages: list[tuple[int, int, int]], image: Size, patch: Size, window: Size
 ) -> Iterator[Size]:
     """The window of each stage. One that only the small grid has cut is that of the first stage; grids halve."""
-    first = 0
+    first, grid = 0, grid_of(image, patch) if isinstance(patch, int) else image
     for number, (_, depth, _) in enumerate(stages):
         own = _window(weights, number, first)
         is_cut = (
@@ -238,15 +241,42 @@ def _window(weights: Weights, number: int, first: int) -> Size:
     if len(coordinates) == len("1hw2"):
         return as_size([(side + 1) // 2 for side in coordinates[1:3]])
     table = f"blocks.{first}.attn.relative_position_bias_table"
-    if table in weights and (side := square_side(weights.shape(table, 2)[0])):
+    if table in weights and _is_of_videos(weights):
+        index = weights.others.get(f"{attention}.relative_position_index", (0,))
+        if size := window_of_video(weights.shape(table, 2)[0], index[0]):
+            return size
+    elif table in weights and (side := square_side(weights.shape(table, 2)[0])):
         return (side + 1) // 2
     raise weights.error("not-in-shapes", "its weights do not show the window: write the config by hand")
 
 
-def _image_size(weights: Weights, patch: int, window: Size) -> Size:
+def window_of_video(entries: int, tokens: int) -> Size:
+    """A window with square frames, by the entries of its table, (2t-1)(2h-1)(2h-1), and its tokens; 0 if there is none.
+
+    With 0 tokens, which are not known then, it is the window with the largest frames.
+    """
+    sides = (side for side in range(1, isqrt(entries) // 2 + 2) if entries % (2 * side - 1) ** 2 == 0)
+    windows = ([(entries // (2 * side - 1) ** 2 + 1) // 2, side, side] for side in sides)
+    return next((size for size in reversed([*windows]) if tokens in {0, prod(size)}), 0)
+
+
+def _is_of_videos(weights: Weights) -> bool:
+    return len(weights.shapes.get("patch_embed.proj.weight", ())) == len("oithw")
+
+
+def _patch(weights: Weights) -> Size:
+    """The side of the patch; of videos its sides along all axes."""
+    if not _is_of_videos(weights):
+        return weights.square("patch_embed.proj.weight")
+    return list(weights.shape("patch_embed.proj.weight", 5)[2:])
+
+
+def _image_size(weights: Weights, patch: Size, window: Size) -> Size:
     """The image size by a timm model's attribute, or by the mask of shifted windows, (windows, N, N), of a square grid."""
     if (size := weights.attributes.get("patch_embed.img_size")) is not None:
         return as_size(size)
+    if not isinstance(patch, int):
+        return _size_of_video(weights)
     mask = weights.others.get("layers.0.blocks.1.attn_mask", ())
     side = square_side(mask[0]) if len(mask) == len("nNN") else None
     if not isinstance(window, int):
@@ -256,13 +286,24 @@ def _image_size(weights: Weights, patch: int, window: Size) -> Size:
     return side * window * patch if side else _published_size(weights, window)
 
 
+def _size_of_video(weights: Weights) -> Size:
+    """That of Video Swin's published models."""
+    size = next(list(model.image_size) for model in published_models("swin") if len(model.image_size) == 3)  # noqa: PLR2004
+    weights.notes.append(
+        f"Weights do not show the size of videos: {format_size(size)}, frames first, is that of published models. --image-size takes "
+        "another, such as 16x224x224."
+    )
+    return size
+
+
 def _published_size(weights: Weights, window: int) -> int:
     """The image size of the published models with such windows; detectors take images of any size."""
     block = "swinv2" if "blocks.0.attn.logit_scale" in weights else "swin"
     sizes = {
         model.stages[0].window_size[0]: model.image_size[0]
         for model in published_models(block)
-        if model.patch_embed == "patch_norm"  # models of others have the same blocks
+        if model.patch_embed == "patch_norm"
+        and len(model.image_size) in OF_IMAGES  # models of others have the same blocks
     }
     size = sizes.get(window, window * GRIDS)
     weights.notes.append(

@@ -9,14 +9,17 @@ never pads. Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * wi
 
 from __future__ import annotations
 
+from math import prod
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...encoder.keys import Pair
+from ...encoder.keys import Size
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.windows import add_mask, crop, cut, join, of_images, padded, shift_mask, shifted, shifted_back
-from .words import norm_stages
+from .words import SQUARE, norm_stages, table_window
 
 NORM_EPS = 1e-5
 
@@ -40,9 +43,9 @@ class ShiftedWindows(nn.Module):
 
     def attend(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(B, H, W, C), of whole windows, -> the same, and the tensors that Microsoft's forward keeps until its end."""
-        h, w = self.window_size
+        N = prod(self.window_size)
         shifted_x = shifted(x, self.shift_size) if self.shift_size else x
-        x_windows = cut(shifted_x, self.window_size).view(-1, h * w, x.shape[-1])
+        x_windows = cut(shifted_x, self.window_size).view(-1, N, x.shape[-1])
         attn_windows = self.attn(x_windows, self.attn_mask)
         shifted_x = join(attn_windows, self.window_size, self.grid)
         x = shifted_back(shifted_x, self.shift_size) if self.shift_size else shifted_x
@@ -78,8 +81,9 @@ class WindowAttention(nn.Module):
         dim, self.num_heads = stage.embed_dim, stage.num_heads
         self.scale = (dim // self.num_heads) ** -0.5
         self.kernel = kernel
-        size = layer.windows.size
-        entries = (2 * size[0] - 1) * (2 * size[1] - 1)
+        size = table_window(layer)
+        self.tokens = prod(layer.windows.size)
+        entries = prod(2 * side - 1 for side in size)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, self.num_heads))
         self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
         self.qkv = nn.Linear(dim, 3 * dim, bias=stage.qkv_bias)
@@ -118,15 +122,20 @@ class WindowAttention(nn.Module):
     def _bias(self) -> Tensor:
         """The bias of the scores of a window: (h, N, N)."""
         index = self.relative_position_index
-        bias = self.relative_position_bias_table[index.view(-1)].view(*index.shape, -1)
+        if self.tokens != len(index):  # in videos the first tokens of the window, as in Video Swin
+            index = index[: self.tokens, : self.tokens]
+        bias = self.relative_position_bias_table[index.reshape(-1)].view(*index.shape, -1)
         return bias.permute(2, 0, 1).contiguous()
 
 
-def relative_position_index(size: Pair) -> Tensor:
+def relative_position_index(size: Size) -> Tensor:
     """The row of the table for each query and key of a window: (N, N)."""
-    (h, w), (rows, columns) = size, torch.meshgrid(*map(torch.arange, size), indexing="ij")
-    down, right = (at.flatten()[:, None] - at.flatten() for at in (rows, columns))
-    return (down + h - 1) * (2 * w - 1) + right + w - 1
+    places = torch.meshgrid(*map(torch.arange, size), indexing="ij")
+    offsets = (at.flatten()[:, None] - at.flatten() for at in places)
+    index = torch.zeros((), dtype=torch.long)
+    for side, offset in zip(size, offsets, strict=True):
+        index = index * (2 * side - 1) + offset + side - 1
+    return index
 
 
 class Mlp(nn.Module):
@@ -144,17 +153,21 @@ class Mlp(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to vectors, and their norm; pixels that do not fill a patch are dropped."""
+    """Non-overlapping patches to vectors, and their norm; pixels that do not fill a patch are dropped, in videos padded."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
-        patch = part.config.patch_size
-        self.proj = nn.Conv2d(part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch)
+        config, self.patch = part.config, part.config.patch
+        convolution: Any = nn.Conv2d if len(self.patch) == len(SQUARE) else nn.Conv3d
+        self.proj = convolution(config.in_chans, part.leaving.dim, kernel_size=self.patch, stride=self.patch)
         self.norm = nn.LayerNorm(part.leaving.dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, H, W, C)."""
-        return self.norm(self.proj(x).permute(0, 2, 3, 1))
+        if isinstance(self.proj, nn.Conv3d):
+            x = padded(x[..., None], (1, *self.patch))[..., 0]
+        x = self.proj(x)
+        return self.norm(x.movedim(1, -1))
 
 
 class PatchMerging(nn.Module):
@@ -167,7 +180,8 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H / 2, W / 2, C')."""
-        quarters = quarters_of(padded(x, (2, 2)))  # kept until the end, as in Microsoft's forward
+        squares = (1,) * (x.dim() - len("BHWC")) + SQUARE
+        quarters = quarters_of(padded(x, squares))  # kept until the end, as in Microsoft's forward
         return self.reduction(self.norm(torch.cat(quarters, -1)))
 
 
@@ -187,7 +201,7 @@ class StageNorms(nn.Module):
     def forward(self, x: Tensor, *ends: Tensor) -> tuple[Tensor, ...]:
         """The outputs of stages, (B, H, W, C) each -> the same, normed, (B, C, H, W), the finest first."""
         pairs = zip(self.norms.values(), (*ends, x), strict=True)
-        return tuple(norm(each).permute(0, 3, 1, 2).contiguous() for norm, each in pairs)
+        return tuple(norm(each).movedim(-1, 1).contiguous() for norm, each in pairs)
 
 
 class SwinBackbone(StageNorms):
@@ -204,8 +218,8 @@ class SwinBackbone(StageNorms):
 
 
 def quarters_of(x: Tensor) -> list[Tensor]:
-    """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C)."""
-    return [x[:, i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C); frames come before them."""
+    return [x[..., i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
 
 
 BLOCKS = {"swin": Block}

@@ -28,7 +28,7 @@ from ...tape.windows import (
     shifted_back,
 )
 from ...units import INT64_BYTES
-from .words import norm_stages
+from .words import SQUARE, norm_stages, table_window
 
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
 Unbinding = Callable[[Tensor], tuple[Tensor, ...]]
@@ -37,9 +37,6 @@ Repeating = Callable[[Tape, Tensor, Dim, Dim], Tensor]
 
 Attended = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
 """Attended tokens, then what the block holds until it has added them, then what it holds until its end."""
-
-SQUARES = Placement((2, 2))
-"""Tokens that are merged."""
 
 
 class Code:
@@ -176,17 +173,19 @@ def weighed(
 
 def relative_bias(tape: Tape, layer: LayerConfig, index: Tensor | None = None) -> Tensor:
     """The bias of the scores of a window: (h, N, N)."""
-    h, w = layer.windows.size
-    N = h * w
-    where = tape.buffer(N, N, item_bytes=INT64_BYTES) if index is None else index
-    return bias_of(tape, (2 * h - 1) * (2 * w - 1), where, layer.stage.num_heads)
+    size, N, whole = table_window(layer), prod(layer.windows.size), index
+    if whole is None:
+        whole = tape.buffer(prod(size), prod(size), item_bytes=INT64_BYTES)
+    return bias_of(tape, prod(2 * side - 1 for side in size), whole.narrow((N, N)), layer.stage.num_heads)
 
 
 def bias_of(tape: Tape, entries: Dim, index: Tensor, heads: Dim) -> Tensor:
     """The bias of scores, from a table of `entries` rows: an index (N, M) -> (h, N, M)."""
     table = tape.parameter("relative_position_bias_table", entries, heads)
     N, M = index.shape
-    rows = tape.gather("rel_pos", table, (index.view(N * M),), N * M, heads)
+    flat = tape.reshape("rel_pos_index", index, N * M)  # a copy of an index that is cut
+    rows = tape.gather("rel_pos", table, (flat,), N * M, heads)
+    free_unless_shared(tape, flat, (index,))
     bias = tape.contiguous("rel_pos_bias", rows.view(N, M, heads).permute(2, 0, 1))
     tape.free(rows, keep=bias)
     return bias
@@ -230,10 +229,22 @@ def mlp(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
 
 def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
     """Non-overlapping patches to vectors, and their norm: (B, in_chans, height, width) -> (B, H, W, C)."""
-    patch = part.config.patch_size
-    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch)
-    out = tape.layer_norm("norm", patches.permute(0, 2, 3, 1))
+    patches = patches_of(tape, image, part)
+    out = tape.layer_norm("norm", patches.permute(0, *range(2, len(patches.shape)), 1))
     tape.free(patches)
+    return out
+
+
+def patches_of(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+    """(B, in_chans, height, width) -> (B, C, H, W); videos are padded to whole patches."""
+    patch, C = part.config.patch, part.leaving.dim
+    if len(patch) == len(SQUARE):
+        return tape.conv2d("proj", image, C, patch[0], stride=patch[0])
+    (B, channels, *_), whole = image.shape, part.config.padded_size
+    padded_image = tape.pad("pad", image, B, channels, *whole) if whole != part.config.image_size else image
+    out = tape.conv3d("proj", padded_image, C, patch)
+    if padded_image is not image:
+        tape.free(padded_image)
     return out
 
 
@@ -246,7 +257,7 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig, *, holds_padded: bool
         part: its config.
         holds_padded: whether a padded copy of `x` lives until the end, as in Microsoft's code.
     """
-    whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
+    whole = padded(tape, x, squares(x).over(x.shape[1:-1]))
     tape.registers("reduction", "norm")
     together = merged(tape, whole)
     if not holds_padded:
@@ -262,8 +273,13 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig, *, holds_padded: bool
 
 def merged(tape: Tape, x: Tensor) -> Tensor:
     """Each 2x2 tokens side by side: (B, H, W, C) -> (B, H / 2, W / 2, 4C)."""
-    corners = ((0, 0), (1, 0), (0, 1), (1, 1))
-    return tape.cat("merge", [x.slice(1, i, step=2).slice(2, j, step=2) for i, j in corners])
+    corners, (down, across) = ((0, 0), (1, 0), (0, 1), (1, 1)), range(len(x.shape) - 3, len(x.shape) - 1)
+    return tape.cat("merge", [x.slice(down, i, step=2).slice(across, j, step=2) for i, j in corners])
+
+
+def squares(x: Tensor) -> Placement:
+    """The tokens of (B, H, W, C) that are merged: one frame of a video, and 2x2 of height and width."""
+    return Placement((1,) * (len(x.shape) - len("BHWC")) + SQUARE)
 
 
 def stage_norms(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tuple[Tensor, ...]:
@@ -282,7 +298,8 @@ def swin_backbone(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tup
 def normed_map(tape: Tape, stage: int, x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, C, H, W)."""
     normed = tape.layer_norm(f"norms.{stage}", x)
-    out = tape.contiguous(f"permute.{stage}", normed.permute(0, 3, 1, 2))
+    last = len(x.shape) - 1
+    out = tape.contiguous(f"permute.{stage}", normed.permute(0, last, *range(1, last)))
     tape.free(normed, keep=out)
     return out
 

@@ -102,7 +102,7 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 def merged(tape: Tape, x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, H / 2, W / 2, 4C)."""
-    (B, _, _, C), (H, W) = x.shape, reference.SQUARES.over(x.shape[1:3]).covered
+    (B, _, _, C), (H, W) = x.shape, reference.squares(x).over(x.shape[1:3]).covered
     whole = tape.pad("pad", x, B, H, W, C)
     # (B, H / 2, 2, W / 2, 2, C) -> (B, H / 2, W / 2, 2 columns, 2 rows, C)
     squares = whole.view(B, H // 2, 2, W // 2, 2, C).permute(0, 1, 3, 4, 2, 5)

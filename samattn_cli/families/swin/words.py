@@ -1,12 +1,13 @@
 """Swin Transformer: windows, shifted in every other block, on four grids, each half the size of the one before.
 
-Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py.
+Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py. Over videos: Video Swin Transformer,
+arXiv:2106.13230, SwinTransformer/Video-Swin-Transformer, mmaction/models/backbones/swin_transformer.py.
 """
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...encoder.keys import Pair
+from ...encoder.keys import Size
 from ...encoder.slots import (
     Block,
     Entering,
@@ -24,23 +25,27 @@ from ...encoder.slots import (
     ends_of_stages,
     shift_of,
     slid,
+    unpadded,
 )
 from ...errors import Message
 from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
+    from ...encoder.plan import LayerConfig
 
 
 def clamped(entering: Entering) -> Placing:
     """The window if the grid is larger; otherwise a square of the grid's shorter side, without a shift.
 
     A block whose window covers the grid is global. Source: SwinTransformerBlock, which clamps the window to
-    ``min(input_resolution)`` before it makes the table of relative positions.
+    ``min(input_resolution)`` before it makes the table of relative positions. In videos, see `clamped_by_axis`.
     """
     placement, grid = entering.placement, entering.grid
     if placement.is_global:
         return Placing()
+    if len(grid) != len(SQUARE):
+        return clamped_by_axis(entering)
     window = placement.over(grid).size
     if all(side < length for side, length in zip(window, grid, strict=True)):
         return Placing(placement.shifted(shift_of(entering, (window[0] // 2, window[1] // 2))))
@@ -48,8 +53,36 @@ def clamped(entering: Entering) -> Placing:
     return Placing() if window == grid else Placing(replace(placement, size=window))
 
 
-MERGING = (Sliding(kernel=2, stride=2),)
+def clamped_by_axis(entering: Entering) -> Placing:
+    """The window, along each axis as long as the grid at most; there it is not shifted.
+
+    A window that covers the grid stays a window: its table of relative positions is for the whole window, whatever the
+    grid. Source: Video Swin, get_window_size.
+    """
+    window = entering.placement.over(entering.grid).size
+    shift = shift_of(entering, tuple([side // 2 for side in window]))
+    sides = [
+        (min(side, whole), 0 if whole <= side else by)
+        for side, whole, by in zip(window, entering.grid, shift, strict=True)
+    ]
+    size, by = zip(*sides, strict=True)
+    return Placing(replace(entering.placement, size=size).shifted(by))
+
+
+def table_window(layer: "LayerConfig") -> Size:
+    """The window that the table of relative positions is for: in videos that of the stage, also on a smaller grid."""
+    in_image = len(layer.grid) == len(SQUARE)
+    return layer.windows.size if in_image or layer.is_global else layer.stage.window_size
+
+
+SQUARE = (2, 2)
+"""Tokens along height and width that become one; those along frames do not."""
+
+MERGING = (Sliding(kernel=2, stride=2, last_axes=len(SQUARE)),)
 """2x2 tokens become one."""
+
+OF_VIDEOS = (2, 3)
+"""Axes of the grids of images and of videos."""
 
 ENDING = "last_stage"
 """The end of transformers' last stage, which has no transition after it."""
@@ -59,7 +92,7 @@ MERGINGS = {"swin": "patch_merging", "swinv2": "patch_merging_v2"}
 
 
 def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
-    """The stream with half as many tokens high and wide; an odd side is padded."""
+    """The stream with half as many tokens high and wide, and as many frames; an odd side is padded."""
     return replace(stream, grid=slid(stream.grid, MERGING))
 
 
@@ -133,7 +166,7 @@ def held_by_stages(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
     return held
 
 
-def grids_of(config: "EncoderConfig") -> Iterator[Pair]:
+def grids_of(config: "EncoderConfig") -> Iterator[Size]:
     """The grid of each stage, if a merging is between any two."""
     grid = config.grid
     for _ in config.stages:
@@ -174,6 +207,7 @@ def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
 def of_transformers(config: "EncoderConfig") -> list[Wanted]:
     """What SwinModel and Swinv2Model have."""
     return [
+        (("image_size",), len(config.image_size) == len(SQUARE), "images"),
         (("image_size",), not any(config.dropped), "images of whole patches: it pads others"),
         (("patch_embed",), config.patch_embed == "patch_norm", "patch_embed patch_norm"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
@@ -231,6 +265,11 @@ def backbone_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     yield from cannot_run("SwinBackbone of transformers", [*wanted, *others])
 
 
+def whole_patches(config: "EncoderConfig") -> Size:
+    """Videos are padded to whole patches; of images, the rest is dropped."""
+    return unpadded(config) if len(config.image_size) == len(SQUARE) else config.patch
+
+
 def another_window(_config: "EncoderConfig") -> str:
     """A table of biases is for one window."""
     return "For another window_size, attn.relative_position_bias_table must be resized in each block with that window."
@@ -244,21 +283,28 @@ FAMILY = Family(
             kernels=("eager", "sdpa"),
             place=clamped,
             other_sizes=another_window,
+            axes=OF_VIDEOS,
         )
     },
     patch_embeds={
-        "patch_norm": PatchEmbed(summary="Non-overlapping patches by a convolution, then a LayerNorm.")
+        "patch_norm": PatchEmbed(
+            summary="Non-overlapping patches by a convolution, then a LayerNorm.",
+            multiple=whole_patches,
+            axes=OF_VIDEOS,
+        )
     },
     transitions={
         "patch_merging": Transition(
             summary="Swin's: merges 2x2 tokens into one, then LayerNorm and a linear layer.",
             stream=merged,
             slides=MERGING,
+            axes=OF_VIDEOS,
         )
     },
     necks={
         "stage_norms": Part(
             summary="A LayerNorm for the output of each stage, or of those in out_indices, as in Swin's detectors.",
+            axes=OF_VIDEOS,
             keys=frozenset({"out_indices"}),
             taps=normed_stage_ends,
             problems=norms_problems,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...encoder.keys import Pair
+from ...encoder.keys import Size
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.windows import add_mask, crop, padded
 from ..swin.stack import NORM_EPS, ShiftedWindows, quarters_of, relative_position_index
@@ -112,7 +112,7 @@ class WindowAttention(nn.Module):
         return MOST_BIAS * torch.sigmoid(bias)
 
 
-def relative_coords_table(size: Pair) -> Tensor:
+def relative_coords_table(size: Size) -> Tensor:
     """Offsets of a query from a key, (down, right), on a logarithmic scale: (1, 2h - 1, 2w - 1, 2)."""
     sides = [torch.arange(1 - side, side, dtype=torch.float32) / max(side - 1, 1) for side in size]
     table = LOG_SPACE * torch.stack(torch.meshgrid(*sides, indexing="ij"), dim=-1)[None]

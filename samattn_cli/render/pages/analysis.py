@@ -28,6 +28,7 @@ from ...units import (
     format_ms,
     format_percent,
     format_ratio,
+    format_side,
     format_size,
     format_things,
 )
@@ -69,7 +70,7 @@ def heading_of(config: EncoderConfig) -> tuple[str, str]:
     )
     blocks = ", then ".join(_times(words, len(list(alike))) for words, alike in groupby(stages))
     return title, (
-        f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
+        f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {format_side(config.patch)}, grid {format_size(config.grid)}; "
         f"{blocks}; {', '.join(how_it_runs(config))}"
     )
 

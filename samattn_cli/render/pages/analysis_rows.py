@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,22 +11,24 @@ from ...reports.analysis import Analysis, LayerReport, VsGlobal
 
 LEFT_OUT = {"index", "ops", "vs_global"}
 """Fields of layers that no column has by itself."""
-PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
-"""Fields with a height and a width, a column each."""
+SIZES = {"window_size", "shift_size", "grid", "padded_grid"}
+"""Fields with a side for each axis, a column each."""
+AXES = ("t", "h", "w")
+"""The axes: frames (or depth), height and width; of an image the last two."""
 
 
 def rows(report: Analysis) -> Iterator[dict[str, Any]]:
     """A row for each part and layer and one for the total, figures exact, sizes as height and width."""
-    columns = list(_columns())
+    columns = list(_columns(AXES[-len(report.config.grid) :]))
     for row in _rows(report):
         yield {column: row.get(column) for column in columns}
 
 
-def _columns() -> Iterator[str]:
+def _columns(axes: Sequence[str]) -> Iterator[str]:
     yield from ("row", "index")
     for field in fields(LayerReport):
-        if field.name in PAIRS:
-            yield from (f"{field.name}_h", f"{field.name}_w")
+        if field.name in SIZES:
+            yield from (f"{field.name}_{axis}" for axis in axes)
         elif field.name not in LEFT_OUT:
             yield field.name
     yield "weights_bytes"
@@ -50,8 +52,11 @@ def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
 
 
 def _flat(layer: LayerReport) -> dict[str, Any]:
-    pairs = {name: getattr(layer, name) for name in PAIRS}
-    heights = {f"{name}_h": pair[0] for name, pair in pairs.items()}
-    widths = {f"{name}_w": pair[1] for name, pair in pairs.items()}
+    axes = AXES[-len(layer.grid) :]
+    sides = {
+        f"{name}_{axis}": side
+        for name in SIZES
+        for axis, side in zip(axes, getattr(layer, name), strict=True)
+    }
     ratios = {f"vs_global_{name}": value for name, value in vars(layer.vs_global).items()}
-    return heights | widths | ratios
+    return sides | ratios

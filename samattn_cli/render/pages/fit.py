@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ...reports.candidate import Candidate
 from ...reports.fit import Answer, AsItIs, Fit, Gap, Vary
-from ...units import format_bytes, format_things
+from ...units import format_bytes, format_size, format_things
 from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
 from ..options import Options
@@ -151,7 +151,7 @@ def _note(report: Fit, vary: Vary) -> str:
         )
     width, height = report.aspect
     shape = "Square images" if width == height else f"Images of {height} to {width}, height to width"
-    is_padded = report.config.whole_side != report.config.patch_size
+    is_padded = report.config.whole_side != report.config.patch[-1]
     whole = "each side whole windows" if is_padded else "each side whole patches"
     sides = "sides that patches, windows and strides divide" if report.no_padding else whole
     return f"{shape}{_own_image(report)}, in pixels; {sides}."
@@ -161,9 +161,9 @@ def _own_image(report: Fit) -> str:
     """Whose shape that is, if it was not asked for."""
     if not report.is_own_aspect:
         return ""
-    (height, width), (across, down) = report.config.image_size, report.aspect
+    (*_, height, width), (across, down) = report.config.image_size, report.aspect
     nearly = "" if width * down == height * across else "nearly "
-    return f", {nearly}the shape of the config's own {height}x{width}"
+    return f", {nearly}the shape of the config's own {format_size(report.config.image_size)}"
 
 
 def _notes(report: Fit) -> Iterator[str]:
@@ -266,8 +266,8 @@ def rows(report: Fit) -> Iterator[dict[str, Any]]:
 
 def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
     figures = {
-        "image_height": encoder and encoder.image_size[0],
-        "image_width": encoder and encoder.image_size[1],
+        "image_height": encoder and encoder.image_size[-2],
+        "image_width": encoder and encoder.image_size[-1],
         "batch_size": encoder and encoder.batch_size,
         "global_layers": encoder and len(encoder.global_layers),
         "peak_bytes": encoder and encoder.peak_bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...encoder.keys import Pair
+from ...encoder.keys import Size
 from ...encoder.model import EncoderConfig
 from ...records import replace
 from ...reports.sweep import Cliff, Line, MeasuredPoint, MeasuredPoints, Sweep
@@ -186,15 +186,15 @@ def _dropped(report: Sweep, config: EncoderConfig) -> str:
     more = f" and {len(sizes) - MOST_SIZES} more" if len(sizes) > MOST_SIZES else ""
     verb = "is not a multiple" if len(sizes) == 1 else "are not multiples"
     return (
-        f"{', '.join(sizes[:MOST_SIZES])}{more} {verb} of the patch size, {config.patch_size}: pixels beyond the last "
+        f"{', '.join(sizes[:MOST_SIZES])}{more} {verb} of the patch size, {format_side(config.patch)}: pixels beyond the last "
         "whole patch are dropped, and not counted."
     )
 
 
-def _size(label: str) -> Pair:
-    """The height and width of "512" or "512x768"."""
-    sides = [int(side) for side in label.split("x")]
-    return sides[0], sides[-1]
+def _size(label: str) -> Size:
+    """The sides of "512", "512x768" or "16x224x224"."""
+    sides = tuple([int(side) for side in label.split("x")])
+    return sides if len(sides) > 1 else sides * 2
 
 
 # -- measured --------------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...encoder.keys import Pair
+from ...encoder.keys import Size
 from ...encoder.model import MAX_SIDE, EncoderConfig
+from ...encoder.slots import sides_of
 from ...records import dataclass, replace
 from ...reports.oom import OomMessage
 from ...tape.allocator import OWN_STEP, UNIT, segment_for
@@ -60,7 +61,7 @@ class OfPatches:
 
 def takes_any_size(config: EncoderConfig) -> bool:
     """Whether its weights are the same for images twice as large."""
-    twice = _of_grid(config, (2 * config.grid[0], 2 * config.grid[1]))
+    twice = _of_grid(config, tuple([2 * side for side in config.grid]))
     return not problem_of(twice) and Passes(twice).forward.params == Passes(config).forward.params
 
 
@@ -108,13 +109,15 @@ def _exact(setting: Setting, number: int, unit: int, message: OomMessage) -> Ite
             yield OfPatches(Setting(at, keys), asked, number)
 
 
-def _of_grid(config: EncoderConfig, grid: Pair) -> EncoderConfig:
-    height, width = (side * config.patch_size for side in grid)
-    return replace(config, image_size=(height, width))
+def _of_grid(config: EncoderConfig, grid: Size) -> EncoderConfig:
+    sides = zip(grid, sides_of(config.patch_size, len(grid)), strict=True)
+    return replace(config, image_size=tuple([number * side for number, side in sides]))
 
 
 def _base(config: EncoderConfig) -> int:
-    """The side of the smallest square grid that no layer pads; 0 if there is none."""
+    """The side of the smallest square grid that no layer pads; 0 if there is none, or if the grid is not of an image."""
+    if len(config.grid) > 2:  # noqa: PLR2004 - a height and a width
+        return 0
     side = min(config.grid)
     return next((each for each in range(2, side + 1) if side % each == 0 and _is_whole(config, each)), 0)
 
@@ -189,7 +192,7 @@ def _first(reached: Callable[[int], bool], step: int) -> int:
     return low * step
 
 
-def _grid_of(number: int, unit: int) -> Pair | None:
+def _grid_of(number: int, unit: int) -> Size | None:
     """The grid of so many patches nearest to a square, (height, width); None if there is none that is not too wide."""
     units = number // (unit * unit)
     for height in range(isqrt(units), 0, -1):

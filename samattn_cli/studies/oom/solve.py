@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def batches_of(config: EncoderConfig, given: frozenset[str]) -> Sequence[int]:
     """The batch sizes to try."""
     if "batch_size" in given:
         return [config.run.batch_size]
-    small = config.grid[0] * config.grid[1] <= SMALL_GRID
+    small = prod(config.grid) <= SMALL_GRID
     return range(1, (MOST_SMALL if small else MOST_BATCH) + 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...encoder.keys import Pair
+from ...encoder.keys import Size
 from ...encoder.model import EncoderConfig, StageConfig
 from ...encoder.placed import placed
 from ...encoder.plan_rules import problems_of_plan
@@ -72,11 +72,10 @@ def shifted(config: EncoderConfig) -> EncoderConfig:
     return replace(unnamed, stages=tuple(stages))
 
 
-def _shifted(stage: StageConfig, grid: Pair) -> StageConfig:
+def _shifted(stage: StageConfig, grid: Size) -> StageConfig:
     if stage.placement.is_global or "shift_size" not in BLOCKS[stage.block].keys:
         return stage
-    height, width = stage.placement.over(grid).size
-    return replace(stage, shift_size=(height // 2, width // 2))
+    return replace(stage, shift_size=tuple([side // 2 for side in stage.placement.over(grid).size]))
 
 
 def problem_of(config: EncoderConfig) -> str:
