@@ -199,6 +199,11 @@ def unpadded(config: EncoderConfig) -> Size:
     return (1,) * len(config.image_size)
 
 
+def whole_patches(config: EncoderConfig) -> Size:
+    """Videos and volumes are padded to whole patches; of images, the rest is dropped."""
+    return unpadded(config) if len(config.image_size) in OF_IMAGES else config.patch
+
+
 def an_image(config: EncoderConfig) -> tuple[int, ...]:
     """The shape of a batch of images, (B, in_chans, height, width), or of videos, (B, in_chans, frames, height, width)."""
     return (config.run.batch_size, config.in_chans, *config.image_size)

@@ -488,24 +488,31 @@ class Tape(Recorder):
         """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics take memory too."""
         with self.module(name):
             width = x.shape[-1]
-            weights = [self.parameter("weight", width), self.parameter("bias", width)]
-            narrow, x = x, self._for_statistics("", x)
-            out = self.like(x, *x.shape)
-            stats = tuple(self.new((x.elements // width,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
-            used = [self.weight(weight) for weight in weights]
-            self.record(
-                "",
-                "layer_norm",
-                reads=(x, *used),
-                writes=(out, *stats),
-                parameters=tuple(weights),
-                elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
-                frees=tuple(stat.storage for stat in stats),
-            )
-            if x is not narrow:
-                self.free(x)
-            derivative = derivatives.layer_norm(x, *used, stats=stats)
-            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
+            return self._layer_norm("", x, [self.parameter("weight", width), self.parameter("bias", width)])
+
+    def layer_norm_without_weights(self, name: str, x: Tensor) -> Tensor:
+        """``F.layer_norm`` over the last dimension, without weights."""
+        return self._layer_norm(name, x, [])
+
+    def _layer_norm(self, name: str, x: Tensor, weights: list[Parameter]) -> Tensor:
+        width, each = x.shape[-1], ELEMENTWISE_FLOPS["layer_norm"] - (not weights)
+        narrow, x = x, self._for_statistics(name, x)
+        out = self.like(x, *x.shape)
+        stats = tuple(self.new((x.elements // width,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
+        used = [self.weight(weight) for weight in weights]
+        self.record(
+            name,
+            "layer_norm",
+            reads=(x, *used),
+            writes=(out, *stats),
+            parameters=tuple(weights),
+            elementwise_flops=each * x.elements,
+            frees=tuple(stat.storage for stat in stats),
+        )
+        if x is not narrow:
+            self.free(x)
+        derivative = derivatives.layer_norm(x, *used, stats=stats)
+        return self.derived(name, out, (x, *used), derivative, saves=(x, *used, *stats))
 
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """``nn.BatchNorm2d``, as the submodule `name`: (B, C, ...) -> the same.

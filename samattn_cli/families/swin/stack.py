@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from ...encoder.keys import Size
 from ...encoder.plan import LayerConfig, PartConfig
+from ...stack.patches import in_whole_patches, patch_convolution
 from ...stack.windows import add_mask, crop, cut, join, of_images, padded, shift_mask, shifted, shifted_back
-from .words import SQUARE, norm_stages, table_window
+from .words import SQUARE, corners, merging_of_neck, norm_stages, square_of, table_window
 
 NORM_EPS = 1e-5
 
@@ -157,31 +158,30 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
-        config, self.patch = part.config, part.config.patch
-        convolution: Any = nn.Conv2d if len(self.patch) == len(SQUARE) else nn.Conv3d
-        self.proj = convolution(config.in_chans, part.leaving.dim, kernel_size=self.patch, stride=self.patch)
+        self.patch, self.proj = part.config.patch, patch_convolution(part)
         self.norm = nn.LayerNorm(part.leaving.dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, H, W, C)."""
-        if isinstance(self.proj, nn.Conv3d):
-            x = padded(x[..., None], (1, *self.patch))[..., 0]
-        x = self.proj(x)
+        x = self.proj(in_whole_patches(x, self.patch))
         return self.norm(x.movedim(1, -1))
 
 
 class PatchMerging(nn.Module):
-    """Merges each 2x2 tokens into one: norm, then a linear layer. An odd row or column is padded, as in the detector."""
+    """Merges each 2x2 tokens into one, or each cube of 2x2x2: norm, then a linear layer. An odd row or column is padded, as in the detector."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
-        self.reduction = nn.Linear(4 * part.entering.dim, part.leaving.dim, bias=False)
-        self.norm = nn.LayerNorm(4 * part.entering.dim, eps=NORM_EPS)
+        self.square = square_of(part)
+        width = prod(self.square) * part.entering.dim
+        self.reduction = nn.Linear(width, part.leaving.dim, bias=False)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H / 2, W / 2, C')."""
-        squares = (1,) * (x.dim() - len("BHWC")) + SQUARE
-        quarters = quarters_of(padded(x, squares))  # kept until the end, as in Microsoft's forward
+        quarters = parts_of(
+            padded(x, self.square), self.square
+        )  # kept until the end, as in Microsoft's forward
         return self.reduction(self.norm(torch.cat(quarters, -1)))
 
 
@@ -217,12 +217,42 @@ class SwinBackbone(StageNorms):
         return super().forward(x, *ends)
 
 
+class SwinUnetr(nn.Module):
+    """The end of Swin UNETR's encoder: a merging after the last stage, then a norm without weights for each of five maps.
+
+    MONAI norms a map as soon as it is made, here all are normed at the end. Source: MONAI 1.6.1,
+    monai/networks/nets/swin_unetr.py, SwinTransformer.
+    """
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__()
+        self.downsample = PatchMerging(merging_of_neck(part))
+
+    def forward(self, x: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
+        """The tokens after the last block, and those that entered each stage -> (B, C, D, H, W), the finest first."""
+        maps = (*maps, self.downsample(x))
+        return tuple(F.layer_norm(each, each.shape[-1:]).movedim(-1, 1) for each in maps)
+
+
+def parts_of(x: Tensor, square: Size) -> list[Tensor]:
+    """The tokens of each 2x2 square, or of each cube, as tensors (B, H / 2, W / 2, C)."""
+    places = corners(sum(side > 1 for side in square))
+    return [_corner(x, corner) for corner in places]
+
+
+def _corner(x: Tensor, corner: tuple[int, ...]) -> Tensor:
+    """Every other token along the last axes of the grid, from a place on."""
+    along: list[Any] = [slice(at, None, 2) for at in corner]
+    place = (..., *along, slice(None))
+    return x[place]
+
+
 def quarters_of(x: Tensor) -> list[Tensor]:
-    """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C); frames come before them."""
-    return [x[..., i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C)."""
+    return parts_of(x, SQUARE)
 
 
 BLOCKS = {"swin": Block}
 PATCH_EMBEDS = {"patch_norm": PatchEmbed}
-TRANSITIONS = {"patch_merging": PatchMerging}
-NECKS = {"stage_norms": StageNorms, "swin_backbone": SwinBackbone}
+TRANSITIONS = {"patch_merging": PatchMerging, "patch_merging_3d": PatchMerging}
+NECKS = {"stage_norms": StageNorms, "swin_backbone": SwinBackbone, "swin_unetr": SwinUnetr}

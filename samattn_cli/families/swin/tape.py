@@ -5,13 +5,15 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tok
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
+from ...encoder.keys import Size
 from ...encoder.placement import Placement
 from ...encoder.plan import LayerConfig, PartConfig
 from ...records import replace
 from ...tape.kernels import attention as attention_kernel
+from ...tape.patches import patches_of
 from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
@@ -28,7 +30,7 @@ from ...tape.windows import (
     shifted_back,
 )
 from ...units import INT64_BYTES
-from .words import SQUARE, norm_stages, table_window
+from .words import SQUARE, corners, merging_of_neck, norm_stages, square_of, table_window
 
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
 Unbinding = Callable[[Tensor], tuple[Tensor, ...]]
@@ -230,21 +232,8 @@ def mlp(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
 def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
     """Non-overlapping patches to vectors, and their norm: (B, in_chans, height, width) -> (B, H, W, C)."""
     patches = patches_of(tape, image, part)
-    out = tape.layer_norm("norm", patches.permute(0, *range(2, len(patches.shape)), 1))
+    out = tape.layer_norm("norm", patches)
     tape.free(patches)
-    return out
-
-
-def patches_of(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
-    """(B, in_chans, height, width) -> (B, C, H, W); videos are padded to whole patches."""
-    patch, C = part.config.patch, part.leaving.dim
-    if len(patch) == len(SQUARE):
-        return tape.conv2d("proj", image, C, patch[0], stride=patch[0])
-    (B, channels, *_), whole = image.shape, part.config.padded_size
-    padded_image = tape.pad("pad", image, B, channels, *whole) if whole != part.config.image_size else image
-    out = tape.conv3d("proj", padded_image, C, patch)
-    if padded_image is not image:
-        tape.free(padded_image)
     return out
 
 
@@ -257,9 +246,10 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig, *, holds_padded: bool
         part: its config.
         holds_padded: whether a padded copy of `x` lives until the end, as in Microsoft's code.
     """
-    whole = padded(tape, x, squares(x).over(x.shape[1:-1]))
+    square = square_of(part)
+    whole = padded(tape, x, Placement(square).over(x.shape[1:-1]))
     tape.registers("reduction", "norm")
-    together = merged(tape, whole)
+    together = merged(tape, whole, square)
     if not holds_padded:
         free_unless_shared(tape, whole, (x,))
     normed = tape.layer_norm("norm", together)
@@ -271,15 +261,17 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig, *, holds_padded: bool
     return out
 
 
-def merged(tape: Tape, x: Tensor) -> Tensor:
-    """Each 2x2 tokens side by side: (B, H, W, C) -> (B, H / 2, W / 2, 4C)."""
-    corners, (down, across) = ((0, 0), (1, 0), (0, 1), (1, 1)), range(len(x.shape) - 3, len(x.shape) - 1)
-    return tape.cat("merge", [x.slice(down, i, step=2).slice(across, j, step=2) for i, j in corners])
+def merged(tape: Tape, x: Tensor, square: Size = SQUARE) -> Tensor:
+    """Each 2x2 tokens side by side: (B, H, W, C) -> (B, H / 2, W / 2, 4C); of a cube 2x2x2 tokens, 8C."""
+    axes = [axis for axis, side in enumerate(square, start=1) if side > 1]
+    return tape.cat("merge", [_corner(x, axes, corner) for corner in corners(len(axes))])
 
 
-def squares(x: Tensor) -> Placement:
-    """The tokens of (B, H, W, C) that are merged: one frame of a video, and 2x2 of height and width."""
-    return Placement((1,) * (len(x.shape) - len("BHWC")) + SQUARE)
+def _corner(x: Tensor, axes: Sequence[int], corner: Sequence[int]) -> Tensor:
+    """Every other token along some axes, from a place on."""
+    for axis, at in zip(axes, corner, strict=True):
+        x = x.slice(axis, at, step=2)
+    return x
 
 
 def stage_norms(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tuple[Tensor, ...]:
@@ -295,6 +287,16 @@ def swin_backbone(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tup
     return stage_norms(tape, x, part, *ends)
 
 
+def swin_unetr(tape: Tape, x: Tensor, part: PartConfig, *maps: Tensor) -> tuple[Tensor, ...]:
+    """A merging after the last stage, then a norm without weights for each map: (B, D, H, W, C) -> (B, C, D, H, W)."""
+    with tape.module("downsample"):
+        last = patch_merging(tape, x, merging_of_neck(part))
+    normed = [tape.layer_norm_without_weights(f"norm.{at}", each) for at, each in enumerate((*maps, last))]
+    tape.free(last)
+    dims = len(x.shape)
+    return tuple(each.permute(0, dims - 1, *range(1, dims - 1)) for each in normed)
+
+
 def normed_map(tape: Tape, stage: int, x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, C, H, W)."""
     normed = tape.layer_norm(f"norms.{stage}", x)
@@ -307,5 +309,5 @@ def normed_map(tape: Tape, stage: int, x: Tensor) -> Tensor:
 ATTENTION: dict[str, Attention] = {"eager": eager, "sdpa": sdpa}
 BLOCKS = {"swin": block}
 PATCH_EMBEDS = {"patch_norm": patch_embed}
-TRANSITIONS = {"patch_merging": patch_merging}
-NECKS = {"stage_norms": stage_norms, "swin_backbone": swin_backbone}
+TRANSITIONS = {"patch_merging": patch_merging, "patch_merging_3d": patch_merging}
+NECKS = {"stage_norms": stage_norms, "swin_backbone": swin_backbone, "swin_unetr": swin_unetr}

@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 
+from ...encoder.placement import Placement
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import crop, cut, free_unless_shared, join, shift_mask, shifted, shifted_back
 from . import tape as reference
+from .words import SQUARE
 
 
 def for_each_head(tape: Tape, mask: Tensor, M: Dim, h: Dim) -> Tensor:
@@ -102,7 +104,7 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 def merged(tape: Tape, x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, H / 2, W / 2, 4C)."""
-    (B, _, _, C), (H, W) = x.shape, reference.squares(x).over(x.shape[1:3]).covered
+    (B, _, _, C), (H, W) = x.shape, Placement(SQUARE).over(x.shape[1:3]).covered
     whole = tape.pad("pad", x, B, H, W, C)
     # (B, H / 2, 2, W / 2, 2, C) -> (B, H / 2, W / 2, 2 columns, 2 rows, C)
     squares = whole.view(B, H // 2, 2, W // 2, 2, C).permute(0, 1, 3, 4, 2, 5)

@@ -5,6 +5,7 @@ arXiv:2106.13230, SwinTransformer/Video-Swin-Transformer, mmaction/models/backbo
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Size
@@ -23,16 +24,17 @@ from ...encoder.slots import (
     Wanted,
     cannot_run,
     ends_of_stages,
+    entering_stage,
     shift_of,
     slid,
-    unpadded,
+    whole_patches,
 )
 from ...errors import Message
 from ...records import replace
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
-    from ...encoder.plan import LayerConfig
+    from ...encoder.plan import LayerConfig, PartConfig
 
 
 def clamped(entering: Entering) -> Placing:
@@ -81,6 +83,9 @@ SQUARE = (2, 2)
 MERGING = (Sliding(kernel=2, stride=2, last_axes=len(SQUARE)),)
 """2x2 tokens become one."""
 
+MERGING_3D = (Sliding(kernel=2, stride=2),)
+"""2x2x2 tokens become one."""
+
 OF_VIDEOS = (2, 3)
 """Axes of the grids of images and of videos."""
 
@@ -94,6 +99,44 @@ MERGINGS = {"swin": "patch_merging", "swinv2": "patch_merging_v2"}
 def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
     """The stream with half as many tokens high and wide, and as many frames; an odd side is padded."""
     return replace(stream, grid=slid(stream.grid, MERGING))
+
+
+def merged_3d(_config: "EncoderConfig", stream: Stream) -> Stream:
+    """The stream with half as many tokens along each axis; an odd side is padded."""
+    return replace(stream, grid=slid(stream.grid, MERGING_3D))
+
+
+def merged_at_the_end(config: "EncoderConfig", stream: Stream) -> Stream:
+    """The same with twice the width: the last map of Swin UNETR's encoder."""
+    return replace(merged_3d(config, stream), dim=2 * stream.dim)
+
+
+def square_of(part: "PartConfig") -> Size:
+    """The tokens along each axis that a merging makes one: 2x2, frames aside, or 2x2x2."""
+    slides = MERGING_3D if part.word == "patch_merging_3d" else MERGING
+    return tuple([along.stride for along in slides[0].by_axis(len(part.entering.grid))])
+
+
+def corners(axes: int) -> list[tuple[int, ...]]:
+    """The places of the tokens that become one, in the order of Swin's code: (0, 0), (1, 0), (0, 1), (1, 1)."""
+    return sorted(product((0, 1), repeat=axes), key=lambda at: (sum(at), [-each for each in at]))
+
+
+def merging_of_neck(part: "PartConfig") -> "PartConfig":
+    """The merging after the last stage, in Swin UNETR's encoder."""
+    return replace(part, word="patch_merging_3d")
+
+
+def entering_stages(config: "EncoderConfig") -> tuple[str, ...]:
+    """The names of the tokens that enter each stage."""
+    return tuple(entering_stage(config, number) for number in range(len(config.stages)))
+
+
+def no_norm_before(config: "EncoderConfig", _: int) -> Iterator[Problem]:
+    """Its norms are those of its maps."""
+    if config.norm:
+        message = f"neck {config.neck} norms its maps: leave out norm"
+        yield ("norm",), Message("norm-before-norm", message)
 
 
 def norm_stages(config: "EncoderConfig") -> tuple[int, ...]:
@@ -265,11 +308,6 @@ def backbone_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     yield from cannot_run("SwinBackbone of transformers", [*wanted, *others])
 
 
-def whole_patches(config: "EncoderConfig") -> Size:
-    """Videos are padded to whole patches; of images, the rest is dropped."""
-    return unpadded(config) if len(config.image_size) == len(SQUARE) else config.patch
-
-
 def another_window(_config: "EncoderConfig") -> str:
     """A table of biases is for one window."""
     return "For another window_size, attn.relative_position_bias_table must be resized in each block with that window."
@@ -299,9 +337,22 @@ FAMILY = Family(
             stream=merged,
             slides=MERGING,
             axes=OF_VIDEOS,
-        )
+        ),
+        "patch_merging_3d": Transition(
+            summary="Swin UNETR's: merges 2x2x2 tokens into one, then LayerNorm and a linear layer.",
+            stream=merged_3d,
+            slides=MERGING_3D,
+            axes=(3,),
+        ),
     },
     necks={
+        "swin_unetr": Part(
+            summary="The end of Swin UNETR's encoder: merges 2x2x2 tokens, and norms what entered each stage and the result.",
+            axes=(3,),
+            stream=merged_at_the_end,
+            taps=entering_stages,
+            problems=no_norm_before,
+        ),
         "stage_norms": Part(
             summary="A LayerNorm for the output of each stage, or of those in out_indices, as in Swin's detectors.",
             axes=OF_VIDEOS,

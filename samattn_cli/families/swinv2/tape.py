@@ -5,12 +5,14 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tok
 
 from __future__ import annotations
 
+from ...encoder.placement import Placement
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import free_unless_shared, padded
 from ...units import INT64_BYTES
-from ..swin.tape import attend, cropped, each_of, merged, mlp, split, squares, weighed
+from ..swin.tape import attend, cropped, each_of, merged, mlp, split, weighed
+from ..swin.words import SQUARE
 
 BIAS_HIDDEN = 512
 
@@ -163,7 +165,7 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
 def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Merges each 2x2 tokens into one: a linear layer, then norm: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
     tape.registers("reduction", "norm")
-    whole = padded(tape, x, squares(x).over(x.shape[1:3]))
+    whole = padded(tape, x, Placement(SQUARE).over(x.shape[1:3]))
     together = merged(tape, whole)
     reduced = tape.linear("reduction", together, part.leaving.dim, bias=False)
     tape.free(together)

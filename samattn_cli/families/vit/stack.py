@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...encoder.keys import Pair
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.norms import NORM_EPS, LayerNorm2d
+from ...stack.patches import in_whole_patches, patch_convolution
 from ...stack.rel_pos import decomposed_terms, joint_term, resized_relative_positions
 from ...stack.windows import add_mask, of_images, shift_mask, window_partition, window_unpartition
 from ...units import KERNEL_ALIGNMENT_BYTES
@@ -218,18 +219,16 @@ class MLP(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to vectors; pixels that do not fill a patch are dropped."""
+    """Non-overlapping patches to vectors; pixels that do not fill a patch are dropped, in videos padded."""
 
     def __init__(self, part: PartConfig, *, bias: bool = True) -> None:
         super().__init__()
-        patch = part.config.patch_size
-        self.proj = nn.Conv2d(
-            part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch, bias=bias
-        )
+        self.patch, self.proj = part.config.patch, patch_convolution(part, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, H, W, C)."""
-        return self.proj(x).permute(0, 2, 3, 1)
+        x = self.proj(in_whole_patches(x, self.patch))
+        return x.movedim(1, -1)
 
 
 class ResizedPosEmbed(nn.Module):

@@ -13,6 +13,7 @@ from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.holds import Holds
 from ...tape.kernels import attention as attention_kernel
 from ...tape.norms import layer_norm_2d
+from ...tape.patches import patches_of
 from ...tape.rel_pos import decomposed_terms, joint_term, relative_positions
 from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
@@ -331,9 +332,7 @@ def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("li
 
 def patch_embed(tape: Tape, image: Tensor, part: PartConfig, *, bias: bool = True) -> Tensor:
     """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
-    patch = part.config.patch_size
-    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch, bias=bias)
-    return patches.permute(0, 2, 3, 1)
+    return patches_of(tape, image, part, bias=bias)
 
 
 def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:

@@ -18,6 +18,7 @@ from ...encoder.slots import (
     a_patch_of_pretraining,
     cannot_run,
     ends_of_stages,
+    whole_patches,
 )
 from ...errors import Message
 from ...records import replace
@@ -127,7 +128,11 @@ FAMILY = Family(
             problems=rel_pos_problems,
         )
     },
-    patch_embeds={"patch": PatchEmbed(summary="Non-overlapping patches by a convolution.")},
+    patch_embeds={
+        "patch": PatchEmbed(
+            summary="Non-overlapping patches by a convolution.", multiple=whole_patches, axes=(2, 3)
+        )
+    },
     pos_embeds={
         "learned": Part(
             summary="One learned vector per patch of pretrain_image_size; another grid takes the nearest ones in each forward.",
