@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import problems_of_plan
 from ..errors import Message, UsageError, at_place, code_of
 from ..records import dataclass, replace
 from ..reports.sweep import LeftOut
 from ..tape.symbols.space import Space
-from ..units import format_side
+from ..units import format_side, format_size
 from .grid import Grid, groups_of
 from .lots import Lot
-from .points import at, at_all, format_point
+from .points import at, at_all, format_point, sides_by_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 AXES = ("batch_size", "window", "resolution")
@@ -51,10 +52,21 @@ def without_unfit(encoders: Sequence[EncoderConfig], grid: Grid) -> tuple[Grid, 
 def _smaller_than_patch(config: EncoderConfig, grid: Grid) -> Iterator[Fault]:
     rows = np.arange(prod(grid.shape)).reshape(grid.shape)
     for place, size in enumerate(grid.resolutions):
-        if min(size) < (patch := config.patch_size):
-            text = f"{config.name} has patches of {patch}; use at least {patch}"
-            reason = Message("image-smaller-than-patch", f"at image_size {format_side(size)}: {text}")
+        if reason := _refused(config, size):
             yield Fault(config, rows[..., place].ravel(), lambda _, reason=reason: reason)  # type: ignore[misc]
+
+
+def _refused(config: EncoderConfig, size: Size) -> Message | None:
+    """Why an image of a size cannot be cut into patches; None if it can."""
+    at, patch = f"at image_size {format_side(size)}", format_side(config.patch)
+    if len(size) != len(config.image_size):
+        text = f"{at}: {config.name} takes {len(config.image_size)} sides, such as {format_size(config.image_size)}"
+        return Message("axes-differ", text)
+    if any(side < least for side, least in zip(size, config.patch, strict=True)):
+        return Message(
+            "image-smaller-than-patch", f"{at}: {config.name} has patches of {patch}; use at least {patch}"
+        )
+    return None
 
 
 def _of_plan(config: EncoderConfig, grid: Grid) -> Iterator[Fault]:
@@ -82,9 +94,9 @@ def _reason(config: EncoderConfig, grid: Grid, where: Any) -> Callable[[int], Me
 
 def _point(grid: Grid, row: int) -> Mapping[str, int]:
     batch, window, size = (int(place) for place in np.unravel_index(row, grid.shape))
-    point = {}
+    point: dict[str, int] = {}
     if grid.resolutions:
-        point["height"], point["width"] = grid.resolutions[size]
+        point |= sides_by_name(grid.resolutions[size])
     if grid.batch_sizes:
         point["batch_size"] = grid.batch_sizes[batch]
     if grid.windows:

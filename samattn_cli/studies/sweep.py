@@ -96,7 +96,7 @@ def sweep(
 
 
 def _at_first_point(config: EncoderConfig, grid: Grid) -> EncoderConfig:
-    sizes = dict(zip(("height", "width"), grid.resolutions[0], strict=True)) if grid.resolutions else {}
+    sizes = sides_by_name(grid.resolutions[0]) if grid.resolutions else {}
     batch = {"batch_size": grid.batch_sizes[0]} if grid.batch_sizes else {}
     return at(config, sizes | batch)
 

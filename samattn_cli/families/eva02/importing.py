@@ -72,7 +72,7 @@ def _tables(weights: Weights, depth: int) -> tuple[tuple[Pair, Pair, int], list[
             "has no tables of rotary positions (blocks.0.attn.rope.freqs_cos), which show image size and windows: write the "
             "config by hand (`samattn configs --show eva02_b_det`)",
         )
-    sides = [(square_side(rows) or 0,) * 2 for rows, _ in found]
+    sides: list[Pair] = [(square_side(rows) or 0,) * 2 for rows, _ in found]
     window, grid = min(sides), max(sides)
     if not min(window) or len(set(sides)) != len((window, grid)):
         raise weights.error(
