@@ -81,7 +81,14 @@ RECORDS = (
         },
         verified={"swin3d_t": {}},
         bad={
-            "an image": ({"image_size": [20, 28]}, "1:13: [axes-differ]"),
+            "positions of images": (
+                {"pos_embed": "learned"},
+                "4:12: [axes-differ] pos_embed learned 6x20x28 3",
+            ),
+            "a window of two sides": (
+                {"stages.1.window_size": [2, 3]},
+                "6:172: [axes-differ] window_size 2 3",
+            ),
         },
     ),
 )
