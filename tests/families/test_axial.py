@@ -27,6 +27,7 @@ SMALL = {
 }
 SCALED = {"layer_scale": True, "norm": True}
 ENCODERS = {
+    "eva02_clip": {"pos_embed": "class_token", "mlp_ratio": 8 / 3, "norm": True},
     "eva02": {"pos_embed": "class_token", "mlp_ratio": 8 / 3, "norm": True},
     "eva": {"pos_embed": "prefix", "class_token": False, "reg_tokens": 1, **SCALED},
     "rope": {"pos_embed": "prefix", **SCALED},
@@ -35,6 +36,7 @@ ENCODERS = {
 WITHOUT_TOKENS = {"pos_embed": "patches", "class_token": False, "norm": True}
 RUNS = {
     "eva02": [ENCODERS["eva02"] | {"run": {"mode": "training", "dtype": "bfloat16"}}],
+    "eva02_clip": [ENCODERS["eva02_clip"] | {"run": {"mode": "training", "attention": "sdpa"}}],
     "eva": [ENCODERS["eva"] | {"qkv_bias": False, "run": {"mode": "training", "dtype": "bfloat16"}}],
     "rope": [ENCODERS["rope"] | {"run": {"mode": "training", "attention": "sdpa", "autocast": "float16"}}],
     "pe": [ENCODERS["pe"] | {"run": {"mode": "training", "checkpointing": True}}, WITHOUT_TOKENS],
@@ -101,6 +103,14 @@ SHARED = {
 }
 XY = {"attn_type": "rope", "rope_grid_indexing": "xy"}
 OF_TIMM = {
+    "eva02_clip": {
+        "qkv_fused": False,
+        "swiglu_mlp": True,
+        "scale_mlp": True,
+        "scale_attn_inner": True,
+        "ref_feat_shape": (16, 16),
+        "mlp_ratio": 8 / 3,
+    },
     "eva02": {
         "qkv_fused": False,
         "swiglu_mlp": True,

@@ -18,7 +18,7 @@ class TestFamilies(Contract):
     records: ClassVar[tuple[Record, ...]] = RECORDS
 
 
-WITHOUT_PRESET = {"dinov3", "eva", "eva02", "rope", "pe"}
+WITHOUT_PRESET = {"dinov3", "eva", "eva02", "eva02_clip", "rope", "pe"}
 """Blocks of no preset, which a record needs: test_plain.py, test_plain_outputs.py and test_axial.py show what a record would."""
 
 

@@ -43,6 +43,9 @@ class Angles(NamedTuple):
 AXIAL = {
     "eva": Angles(10_000.0, rows_first=True, side=16, after_token=False, all_biases=False, eps=1e-6),
     "eva02": Angles(10_000.0, rows_first=True, side=16, after_token=False, all_biases=False, eps=1e-6),
+    "eva02_clip": Angles(10_000.0, rows_first=True, side=16, after_token=False, all_biases=False, eps=1e-6),
     "rope": Angles(100.0, rows_first=False, side=None, after_token=False, all_biases=True, eps=1e-6),
     "pe": Angles(10_000.0, rows_first=False, side=None, after_token=True, all_biases=True, eps=1e-5),
 }
+OF_EVA02 = ("eva02", "eva02_clip")
+"""Those with a projection each for queries, keys and values, and a norm in SwiGLU."""

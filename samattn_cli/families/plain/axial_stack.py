@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...encoder.plan import LayerConfig
 from ...stack.rotary import rotate, rotations
-from .axial import AXIAL, Angles
+from .axial import AXIAL, OF_EVA02, Angles
 from .mlps_stack import NormedSwiGlu
 from .rotary_stack import Attention as OfDinov3
 from .rotary_stack import Block
@@ -63,7 +63,12 @@ class AttentionOfEva02(Attention):
         self.q_proj = nn.Linear(dim, dim, bias=bias)
         self.k_proj = nn.Linear(dim, dim, bias=False)
         self.v_proj = nn.Linear(dim, dim, bias=bias)
+        self.norm = nn.LayerNorm(dim, eps=angles.eps) if layer.stage.block == "eva02_clip" else None
         self.proj = nn.Linear(dim, dim)
+
+    def inner(self, x: Tensor) -> Tensor:
+        """The norm of EVA-02's CLIP: (B, N, C) -> the same."""
+        return x if self.norm is None else self.norm(x)
 
     def projected(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, N, C) -> queries, keys and values (B, h, N, d)."""
@@ -73,7 +78,7 @@ class AttentionOfEva02(Attention):
 
 def block(layer: LayerConfig, kernel: str, angles: Angles) -> Block:
     """A block with such attention."""
-    of_eva02 = layer.stage.block == "eva02"
+    of_eva02 = layer.stage.block in OF_EVA02
     attn = (AttentionOfEva02 if of_eva02 else Attention)(layer, kernel, angles)
     return Block(layer, kernel, attn=attn, eps=angles.eps, mlp=NormedSwiGlu if of_eva02 else None)
 

@@ -14,7 +14,7 @@ from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from . import blocks_tape as plain
 from . import rotary_tape as dinov3
-from .axial import AXIAL
+from .axial import AXIAL, OF_EVA02
 from .mlps_tape import normed_swiglu
 from .tokens_tape import front_tokens
 
@@ -22,7 +22,7 @@ from .tokens_tape import front_tokens
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
     """Pre-norm block: (B, N, C) -> (B, N, C)."""
     tape.registers("norm1", "attn", "ls1", "norm2", "mlp", "ls2")
-    mlp = normed_swiglu if layer.stage.block == "eva02" else None
+    mlp = normed_swiglu if layer.stage.block in OF_EVA02 else None
     return plain.block(tape, x, layer, kernel, mlp=mlp, attend=partial(attention, layer=layer))
 
 
@@ -33,7 +33,10 @@ def attention(
     positions = rotations(tape, layer.grid, x.shape[-1] // stage.num_heads)
     turn = partial(rotated, in_front=layer.extra_tokens)
     project = PROJECTIONS[stage.block]
-    out = dinov3.attention(tape, x, stage, kernel, positions=positions, project=project, rotate=turn)
+    is_normed = stage.block == "eva02_clip"
+    out = dinov3.attention(
+        tape, x, stage, kernel, positions=positions, project=project, rotate=turn, is_normed=is_normed
+    )
     tape.free(*positions)
     return out
 
@@ -67,6 +70,12 @@ def prefix(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     return tape.cat("cat", (*front_tokens(tape, part.config, B, C), x.view(B, H * W, C)), dim=1)
 
 
-PROJECTIONS = {"eva": dinov3.projected, "eva02": apart, "rope": projected, "pe": projected}
+PROJECTIONS = {
+    "eva": dinov3.projected,
+    "eva02": apart,
+    "eva02_clip": apart,
+    "rope": projected,
+    "pe": projected,
+}
 BLOCKS = dict.fromkeys(AXIAL, block)
 POS_EMBEDS = {"prefix": prefix}

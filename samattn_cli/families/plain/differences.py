@@ -43,7 +43,6 @@ SHOWN = {
     f"{BLOCK}attn.rel_pos.mlp.fc1.weight": "relative positions by an MLP",
     f"{BLOCK}attn.rel_pos.relative_position_bias_table": "biases of relative positions",
     f"{BLOCK}attn.q_norm.weight": "norms of queries and keys",
-    f"{BLOCK}attn.norm.weight": "a norm of the attended values",
     f"{BLOCK}attn.lambda_q1": "differential attention",
 }
 """What a weight shows."""
@@ -65,7 +64,7 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
         *_of_patches(shapes),
         *([] if turns else _of_positions(shapes, attributes)),
         *(what for name, what in SHOWN.items() if name in shapes),
-        *_of_mlp(shapes),
+        *_of_norms(shapes),
         *_of_block(attributes.get(FIRST_BLOCK, BLOCK_OF_A_VIT), may_turn=turns or "rope" in attributes),
     ]
 
@@ -75,8 +74,10 @@ def has_blocks(shapes: Shapes) -> bool:
     return shapes.keys() >= OF_A_VIT or shapes.keys() >= OF_EVA02
 
 
-def _of_mlp(shapes: Shapes) -> Iterator[str]:
-    """EVA-02 has a norm in the MLP where it has a projection each for queries, keys and values."""
+def _of_norms(shapes: Shapes) -> Iterator[str]:
+    """EVA-02 has a norm in the MLP, and its CLIP one in the attention, where it has a projection each for queries, keys and values."""
+    if f"{BLOCK}attn.norm.weight" in shapes and not shapes.keys() >= OF_EVA02:
+        yield "a norm of the attended values"
     is_apart, is_normed = shapes.keys() >= OF_EVA02, f"{BLOCK}mlp.norm.weight" in shapes
     if is_normed and not is_apart:
         yield "a norm in the MLP"
@@ -100,7 +101,9 @@ def rotary_block(attributes: Mapping[str, Any]) -> str:
     if made != "RotaryEmbeddingCat":
         return ""
     found = next((word for word, angles in AXIAL.items() if _are_of(angles, attributes)), "")
-    return "eva02" if found == "eva" and "blocks.0.attn.q_proj.in_features" in attributes else found
+    if found != "eva" or "blocks.0.attn.q_proj.in_features" not in attributes:
+        return found
+    return "eva02_clip" if "blocks.0.attn.norm.normalized_shape" in attributes else "eva02"
 
 
 def _are_of(angles: Angles, attributes: Mapping[str, Any]) -> bool:

@@ -244,7 +244,7 @@ def _mlp(weights: Weights, first: int, hidden: int) -> Keys:
             f"samattn cannot express {mlp}.act {act} in an MLP {word or 'without a gate'}",
         )
     if f"{mlp}.norm.weight" in weights:
-        return {"block": "eva02"}
+        return {"block": "eva02_clip" if f"blocks.{first}.attn.norm.weight" in weights else "eva02"}
     keys = {"block": "plain", "mlp": word} if word else GELUS[act or "GELU"]
     return keys | ({"block": word} if (word := _turning(weights)) else {})
 

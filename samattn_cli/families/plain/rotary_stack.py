@@ -110,7 +110,12 @@ class Attention(nn.Module):
         else:
             x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         x = x.transpose(1, 2).reshape(B, N, C)
+        x = self.inner(x)
         return self.proj(x)
+
+    def inner(self, x: Tensor) -> Tensor:
+        """What is done to the attended values before they are projected: (B, N, C) -> the same."""
+        return x
 
     def rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Queries or keys (B, h, N, d), those of patches rotated."""

@@ -54,6 +54,7 @@ def attention(
     positions: tuple[Tensor, Tensor],
     project: Projection | None = None,
     rotate: Rotation | None = None,
+    is_normed: bool = False,
 ) -> tuple[Tensor, ...]:
     """Multi-head self-attention with rotary positions: (B, N, C) -> (B, N, C)."""
     B, N, C = x.shape
@@ -70,6 +71,10 @@ def attention(
     values, *kept = attended
     y = tape.reshape("merge_heads", values.permute(0, 2, 1, 3), B, N, C)
     tape.free(values, keep=y)
+    if is_normed:
+        normed = tape.layer_norm("norm", y)
+        tape.free(y)
+        y = normed
     out = tape.linear("proj", y, C)
     tape.free(y, *kept, k, v, *([] if is_eager else [q]))
     return (out,)

@@ -131,6 +131,12 @@ BLOCKS = {
         keys=frozenset({"layer_scale"}),
         problems=axial_problems,
     ),
+    "eva02_clip": replace(
+        PLAIN,
+        summary="EVA-02's in CLIP: like eva02, with a norm of the attended values before they are projected.",
+        keys=frozenset({"layer_scale"}),
+        problems=axial_problems,
+    ),
     "plain": PLAIN,
     "dinov3": replace(
         PLAIN,
