@@ -190,15 +190,10 @@ def first_lines_of_fit(*options):
 def test_a_fit_says_whose_shape_its_resolutions_have_and_what_it_leaves_out():
     few = ("--image-size", "896x1536", "--mode", "inference", "--attention", "eager")
     own = first_lines_of_fit(*few)
-    assert "The encoder alone: a decoder, head or loss needs memory of its own." in " ".join(
-        own.split("As it is")[0].split()
-    )
-    assert (
-        "Images of 7 to 12, height to width, the shape of the config's own 896x1536, in pixels"
-        in " ".join(own.split())
-    )
+    assert "for the encoder without decoder, head and loss" in " ".join(own.split("As it is")[0].split())
+    assert "Images of 7 to 12, height to width, the shape of the config's 896x1536; " in " ".join(own.split())
     asked = " ".join(first_lines_of_fit(*few, "--aspect", "896x1536").split())
-    assert "Images of 7 to 12, height to width, in pixels" in asked
+    assert "Images of 7 to 12, height to width; " in asked
     assert asked == " ".join(first_lines_of_fit(*few, "--aspect", "12:7").split())
 
 
@@ -336,7 +331,7 @@ def test_bytes_that_are_none_are_refused(text, code):
         (["--memory", "8GiB", "--aspect", "3by2"], "[not-an-aspect]"),
         (["--memory", "8GiB", "--aspect", "0x2"], "[not-an-aspect]"),
         (["--memory", "8GiB", "--aspect", "1:1000000"], "1,048,576 [out-of-range]"),
-        (["--memory", "8GiB", "-o", "fit.pdf"], "[unknown-extension]"),
+        (["--memory", "8GiB", "-o", "fit.pfd"], "[unknown-extension]"),
         (["--memory", "8GiB", "--vary", "batch-size", "--aspect", "3:2"], "[missing-option]"),
         (["--memory", "8GiB", "--vary", "batch-size", "--no-padding"], "[missing-option]"),
     ],

@@ -15,7 +15,7 @@ from .comment import COMMENT_BYTES, comment
 from .words import cleaned, facts, figures, scope, sentences, subject, tally, worst_first
 
 IN_SHORT: dict[Outcome, tuple[str, str]] = {
-    "unchecked": (BAD, "could not be checked"),
+    "unchecked": (BAD, "incomplete"),
     "error": (BAD, "breaks rules"),
     "warn": (CAUTION, "passes with warnings"),
     "waived": (GOOD, "passes with waivers"),
@@ -25,12 +25,10 @@ IN_SHORT: dict[Outcome, tuple[str, str]] = {
 
 
 def page(report: CheckReport, options: Options) -> Page:
-    """Results that fail; results that pass, if the user asked for them; and the verdict: in short if everything is shown."""
+    """The verdict; results that fail; those that pass, if the user asked for them. A log ends with the verdict, too."""
     report = cleaned(report)
-    short = (_in_short(report),) if options.full else ()
-    return Page(
-        f"samattn check: {report.thresholds}", scope(report), tuple(_sections(report, options)), short
-    )
+    title = f"samattn check: {report.thresholds}"
+    return Page(title, scope(report), tuple(_sections(report, options)), (_in_short(report),))
 
 
 def _in_short(report: CheckReport) -> Answer:

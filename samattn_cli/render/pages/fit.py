@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from ...reports.candidate import Candidate
 from ...reports.fit import Answer, AsItIs, Fit, Gap, Vary
@@ -24,11 +24,9 @@ TITLES: dict[Vary, str] = {
 MOST_GAPS = 4
 """Gaps that a sentence lists."""
 
-Of = TypeVar("Of", bound=Answer | AsItIs)
-
-ALONE = "The encoder alone: a decoder, head or loss needs memory of its own."
+ALONE = "for the encoder without decoder, head and loss"
 NOTHING = "-"
-HEADERS = ("", "largest", "takes", "spare", "next", "lacks", "stopped at")
+HEADERS = ("mode", "attention", "largest", "takes", "spare", "next", "lacks", "stopped at")
 
 
 def page(report: Fit, options: Options) -> Page:
@@ -36,15 +34,15 @@ def page(report: Fit, options: Options) -> Page:
     title, shape = heading_of(report.config)
     return Page(
         title,
-        f"{shape}; in {_memory(report)}. {ALONE}",
+        f"{shape}; in {_memory(report)}, {ALONE}",
         tuple(_sections(report, options)),
         tuple(in_short(report)),
     )
 
 
 def _memory(report: Fit) -> str:
-    size = f"{format_bytes(report.memory_bytes)} ({report.memory_bytes:,} bytes)"
-    return f"the {size} that a process can use on {report.device}" if report.device else size
+    size = format_bytes(report.memory_bytes)
+    return f"the {size} of {report.device} that a process can use" if report.device else size
 
 
 def _sections(report: Fit, options: Options) -> Iterator[Section]:
@@ -59,30 +57,16 @@ def _sections(report: Fit, options: Options) -> Iterator[Section]:
 
 
 def _as_it_is(report: Fit, *, wide: bool) -> Table:
-    rows = _by_mode(report.as_it_is, lambda each: _row_as_it_is(each, wide=wide))
-    return Table("As it is", ("", "fits", "takes", "spare", "lacks", "stopped at"), rows, "", (0, 5))
-
-
-def _by_mode(
-    of_modes: Iterable[Of], row: Callable[[Of], tuple[str, ...]]
-) -> tuple[tuple[str, ...] | None, ...]:
-    """The rows of each mode under a row with its name."""
-    rows: list[tuple[str, ...] | None] = []
-    for mode, group in groupby(of_modes, key=_mode_of):
-        made = [row(each) for each in group]
-        name = (mode, *("" for _ in made[0][1:]))
-        rows += [*([None] if rows else []), name, *made]
-    return tuple(rows)
-
-
-def _mode_of(each: Answer | AsItIs) -> str:
-    return each.mode
+    rows = tuple(_row_as_it_is(each, wide=wide) for each in report.as_it_is)
+    headers = ("mode", "attention", "fits", "takes", "spare", "lacks", "stopped at")
+    return Table("As it is", headers, rows, "", (0, 1, 6))
 
 
 def _row_as_it_is(each: AsItIs, *, wide: bool) -> tuple[str, ...]:
     encoder = each.encoder
     return (
-        f"  {each.attention}",
+        each.mode,
+        each.attention,
         "yes" if encoder.fits else "no",
         format_bytes(encoder.taken_bytes),
         format_bytes(encoder.spare_bytes) if encoder.fits else NOTHING,
@@ -107,8 +91,8 @@ def _stop(encoder: Candidate, *, wide: bool) -> str:
 
 
 def _table(report: Fit, answers: list[Answer], vary: Vary, *, wide: bool) -> Table:
-    rows = _by_mode(answers, lambda answer: _row(answer, wide=wide))
-    return Table(TITLES[vary], HEADERS, rows, _note(report, vary), (0, 6))
+    rows = tuple(_row(answer, wide=wide) for answer in answers)
+    return Table(TITLES[vary], HEADERS, rows, _note(report, vary), (0, 1, 7))
 
 
 def _row(answer: Answer, *, wide: bool) -> tuple[str, ...]:
@@ -116,7 +100,8 @@ def _row(answer: Answer, *, wide: bool) -> tuple[str, ...]:
         return NOTHING if encoder is None else figure(encoder)
 
     return (
-        f"  {answer.attention}",
+        answer.mode,
+        answer.attention,
         _short(answer.label) or "none",
         cell(answer.fits, lambda encoder: format_bytes(encoder.taken_bytes)),
         cell(answer.fits, lambda encoder: format_bytes(encoder.spare_bytes)),
@@ -141,20 +126,18 @@ def _layers(label: str) -> str:
 def _note(report: Fit, vary: Vary) -> str:
     """How its candidates differ."""
     if vary == "batch_size":
-        return "Images a pass."
+        return ""
     if vary == "global_layers":
         number = next(answer.label or answer.next_label for answer in report.answers if answer.vary == vary)
         now = len(report.as_it_is[0].encoder.global_layers)
-        return (
-            f"Of the {_layers(number)}, placed evenly (even:K). As it is, "
-            f"{'no layer is' if not now else '1 layer is' if now == 1 else f'{now} layers are'} global."
-        )
+        are = "none is" if not now else "1 is" if now == 1 else f"{now} are"
+        return f"Of the {_layers(number)}, placed evenly (even:K); now {are} global."
     width, height = report.aspect
     shape = "Square images" if width == height else f"Images of {height} to {width}, height to width"
     is_padded = report.config.whole_side != report.config.patch[-1]
     whole = "each side whole windows" if is_padded else "each side whole patches"
     sides = "sides that patches, windows and strides divide" if report.no_padding else whole
-    return f"{shape}{_own_image(report)}, in pixels; {sides}."
+    return f"{shape}{_own_image(report)}; {sides}."
 
 
 def _own_image(report: Fit) -> str:
@@ -163,7 +146,7 @@ def _own_image(report: Fit) -> str:
         return ""
     (*_, height, width), (across, down) = report.config.image_size, report.aspect
     nearly = "" if width * down == height * across else "nearly "
-    return f", {nearly}the shape of the config's own {format_size(report.config.image_size)}"
+    return f", {nearly}the shape of the config's {format_size(report.config.image_size)}"
 
 
 def _notes(report: Fit) -> Iterator[str]:
@@ -176,23 +159,23 @@ def _notes(report: Fit) -> Iterator[str]:
     )
     kernels: dict[tuple[str, str, str], list[str]] = {}
     for answer in report.answers:
-        for text in _of_answer(answer, report.memory_bytes):
+        for text in _of_answer(answer):
             kernels.setdefault((TITLES[answer.vary], answer.mode, text), []).append(answer.attention)
     for (title, mode, text), having in kernels.items():
         yield f"{title}, {mode} {', '.join(having)}: {text}"
+    yield from filter(None, [_states(report)])
     for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
         yield f"{TITLES[vary]}: found by bisection. Each size needs a pass of its own, so not every smaller size was tried."
-    if any(answer.tried_from for answer in report.answers):
-        yield "Only sizes near an edge are replayed through the allocator: gaps further below are not looked for."
     yield _counted(report)
 
 
 def _counted(report: Fit) -> str:
     """What the bytes are."""
     if any(each.encoder.allocated_bytes is not None for each in report.as_it_is):
+        near = any(answer.tried_from for answer in report.answers)
         return (
-            "Each size is run through the rules of torch's caching allocator in the memory of the device, including the "
-            "workspaces of cuBLAS and of other kernels, but not those of cuDNN."
+            "Sizes run through the rules of torch's allocator, with workspaces except those of cuDNN"
+            f"{'; gaps far below an edge are not looked for' if near else ''}."
         )
     return (
         "Bytes of tensors, each rounded up to 512. Workspaces of kernels and fragmentation are not included; "
@@ -200,34 +183,29 @@ def _counted(report: Fit) -> str:
     )
 
 
-def _of_answer(answer: Answer, memory_bytes: int) -> Iterator[str]:
+def _of_answer(answer: Answer) -> Iterator[str]:
     if answer.status == "no candidates":
         yield f"{answer.message}."
     elif answer.status == "all fit" and answer.vary != "global_layers":
         yield f"there is no larger one; {answer.message}."
-    elif answer.fits is None and answer.next is not None:
-        yield f"{_too_much(answer)}. {_why(answer, memory_bytes)}"
     if answer.next is not None and answer.next.refused:
         yield f"{_short(answer.next_label)} does not run, whatever the memory. {answer.next.refused}."
     if answer.gaps:
         yield _gaps(answer)
 
 
-def _too_much(answer: Answer) -> str:
-    """That the smallest does not fit."""
-    if answer.vary == "global_layers":
-        return f"it does not fit with {_short(answer.next_label)}"
-    return f"not even {'a batch of ' if answer.vary == 'batch_size' else ''}{answer.next_label} fits"
-
-
-def _why(answer: Answer, memory_bytes: int) -> str:
-    """How much of the smallest is weights."""
-    assert answer.next is not None  # noqa: S101 - asked for only where it is; told to the type checker
-    state = answer.next.state_bytes
-    what = "weights" if answer.mode == "inference" else "weights, gradients and the optimizer's buffers"
-    if state > memory_bytes:
-        return f"Its {what} alone take {format_bytes(state)}."
-    return f"Of its peak, {format_bytes(state)} are {what}."
+def _states(report: Fit) -> str:
+    """How much of the smallest is weights and what belongs to them, where not even the smallest fits."""
+    states = {}
+    for answer in report.answers:
+        if answer.fits is None and answer.next is not None:
+            what = (
+                "weights" if answer.mode == "inference" else "weights, gradients and the optimizer's buffers"
+            )
+            state = answer.next.state_bytes
+            alone = " alone" if state > report.memory_bytes else ""
+            states[answer.mode] = f"in {answer.mode} {what} take {format_bytes(state)}{alone}"
+    return f"Where none fits, {'; '.join(states.values())}." if states else ""
 
 
 def _gaps(answer: Answer) -> str:

@@ -10,7 +10,7 @@ from ...units import format_bytes
 from ..elements import BAD, GOOD, Answer
 
 WORDS: dict[Vary, str] = {
-    "resolution": "resolution {}",
+    "resolution": "{} px",
     "batch_size": "batch {}",
     "global_layers": "{} layers global",
 }
@@ -30,23 +30,20 @@ def in_short(report: Fit) -> Iterator[Answer]:
     for each in report.as_it_is:
         answers = [answer for answer in report.answers if (answer.mode, answer.attention) == (each.mode, own)]
         if each.attention == own and (words := ", ".join(filter(None, map(_largest, answers)))):
-            yield Answer(f"largest in {each.mode}, {own} attention: {words}")
+            yield Answer(f"largest in {each.mode}: {words}")
 
 
 def _verdict(report: Fit, each: AsItIs) -> Answer:
     """Whether it fits as it is; if not, which other kernels do."""
-    size = format_bytes(report.memory_bytes)
-    room = f"{report.device} ({size})" if report.device else f"in {size}"
-    how, encoder = f"in {each.mode} with {each.attention} attention", each.encoder
+    room = report.device or f"in {format_bytes(report.memory_bytes)}"
+    how, encoder = f"in {each.mode}, {each.attention}", each.encoder
     if encoder.fits:
-        return Answer(f" {room} {how}, with {format_bytes(encoder.spare_bytes)} to spare", GOOD, "fits")
+        return Answer(f" {room} {how}: {format_bytes(encoder.spare_bytes)} to spare", GOOD, "fits")
     if encoder.refused:
         return Answer(f" {how}, whatever the memory: {encoder.refused}", BAD, "does not run")
     others = [other.attention for other in report.as_it_is if other.mode == each.mode and other.encoder.fits]
-    instead = f"; {' and '.join(others)} attention {'fits' if len(others) == 1 else 'fit'}" if others else ""
-    return Answer(
-        f" {room} {how}: it lacks {format_bytes(encoder.missing_bytes)}{instead}", BAD, "does not fit"
-    )
+    instead = f"; {' and '.join(others)} {'fits' if len(others) == 1 else 'fit'}" if others else ""
+    return Answer(f" {room} {how}: lacks {format_bytes(encoder.missing_bytes)}{instead}", BAD, "does not fit")
 
 
 def _largest(answer: Grown) -> str:

@@ -10,7 +10,7 @@ from ...records import replace
 from ...reports.plan import Plan, PlanCard, PlanChoice
 from ...shell import command
 from ...units import exact_bytes, format_bytes, format_count, format_ms, format_things
-from ..elements import Code, Lines, Page, Section
+from ..elements import BAD, GOOD, Answer, Code, Lines, Page, Section
 from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
@@ -32,12 +32,19 @@ def page(report: Plan, options: Options) -> Page:
         title,
         f"{shape}; a training step of {format_things(report.global_batch, 'image')} {ranks}",
         tuple(_sections(report, options)),
+        tuple(_short(report)),
     )
+
+
+def _short(report: Plan) -> Iterator[Answer]:
+    """The answer: the sign on the first line says whether anything fits."""
+    best = _best(report)
+    for number, sentence in enumerate(_answer(report, best)):
+        yield Answer(sentence, "" if number and best else BAD if best is None else GOOD)
 
 
 def _sections(report: Plan, options: Options) -> Iterator[Section]:
     best = _best(report)
-    yield Lines("Answer", tuple(_answer(report, best)))
     if best is not None:
         yield _how(report, best)
     if len(report.cards) > 1:
@@ -148,7 +155,7 @@ def _how(report: Plan, best: PlanChoice) -> Code:
     )
     analyze = command("analyze", report.reference, *where, *options)
     lines = [f"  {each.removeprefix('run.').replace('=', ': ', 1)}" for each in best.set]
-    return Code("Set it in the config, or look at it alone", ("run:", *lines, "", analyze))
+    return Code("Set it in the config, or look at it alone", ("run:", *lines, analyze))
 
 
 def rows(report: Plan) -> Iterator[dict[str, Any]]:

@@ -11,8 +11,8 @@ from .plan_words import has_cuda, is_timed
 NOT_KNOWN = "The time of communication is not known on this device, so each step takes longer than it says here by what no compute hides of it"
 GB = 1e9
 COUNTED = (
-    "Memory is what torch's caching allocator reserves "
-    "on one GPU for the encoder alone: a decoder, head or loss, NCCL's buffers and CUDA's context come on top."
+    "Memory is what torch's allocator reserves on a GPU for the encoder alone; a decoder, head or loss, NCCL's buffers and "
+    "CUDA's context come on top."
 )
 LIVE = (
     "Memory is what is live in one process, for the encoder alone: what the allocator keeps back, a decoder, a head or a loss "
@@ -23,7 +23,7 @@ LIVE_ON_GPU = (
     "allocator keeps back, a decoder, head or loss, NCCL's buffers and CUDA's context come on top. With --device instead, a plan "
     "knows times and what is reserved."
 )
-ROOFLINE = "Times are a roofline of datasheet figures, which real kernels do not reach."
+ROOFLINE = "Times are a roofline of datasheets, which kernels do not reach."
 
 
 def notes_of(report: Plan, *, every: bool) -> Iterator[str]:

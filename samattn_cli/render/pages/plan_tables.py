@@ -91,10 +91,7 @@ def front_table(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> T
         (str(number), *way, *(cell(choice) for cell in columns.values()))
         for number, (way, choice) in enumerate(zip(words, front, strict=True), 1)
     )
-    note = (
-        f"{shared}batch: images of a forward x forwards of a step. {_meaning_of(columns)}"
-        f"{' ckpt: the blocks that are checkpointed.' if 'ckpt' in headers else ''}{meanings(front)}"
-    )
+    note = f"{shared}batch: images of a forward x forwards of a step. {_meaning_of({*columns, *headers})}{meanings(front)}"
     text = tuple(range(len(headers) + 2))
     where, what = (f"on {card.name}", "time") if card.device else (f"in {card.name}", "work")
     return Table(
@@ -135,9 +132,9 @@ def _meaning_of(columns: Container[str]) -> str:
             f"{AGAIN}: FLOPs of checkpointed blocks' second forwards on one GPU. {SENT}: what one GPU sends in a step. Choices are "
             "ordered by the first, then by the second, then by the number of forwards: without --device their times are not known."
         )
-    again = "recompute: the time of checkpointed blocks' second forwards."
+    again = f"recompute: checkpointed blocks' second forwards{' (of ckpt)' if 'ckpt' in columns else ''}."
     if "exposed" in columns:
-        return f"{again} exposed: the time of communication that no compute hides. Both are part of step."
+        return f"{again} exposed: communication that no compute hides; both are part of step."
     return f"{again} It is part of step."
 
 

@@ -16,11 +16,11 @@ DIGITS = 3
 MEANINGS = {
     "ddp views": "gradients are views of DDP's buckets (gradient_as_bucket_view)",
     "zero1 views": "ZeRO-1 whose gradients are views of DDP's buckets",
-    "fsdp2": "gathered weights are freed after a block's forward (the same as zero3)",
+    "fsdp2": "weights are freed after a block's forward (as zero3)",
     "fsdp2 kept": "gathered weights stay until the backward (the same as zero2; reshard_after_forward false)",
     "zero2": "FSDP2 whose gathered weights stay until the backward (the same as fsdp2 kept)",
     "zero3": "FSDP2 whose gathered weights are freed after a block's forward (the same as fsdp2)",
-    "bfloat16 policy": "FSDP2 gathers weights in bfloat16 and reduces gradients in float32",
+    "bfloat16 policy": "weights gathered in bfloat16, gradients reduced in float32",
 }
 """What strategies and precisions mean that are not words of a config."""
 
