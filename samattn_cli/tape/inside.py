@@ -266,12 +266,13 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
     if not op.name.endswith("backward"):
         return *_input_in_order(how, _item_bytes(op)), *_after(op, *weight)
     gradient = _gradient_in_order(op, how)
-    products: list[int | Storage | None] = []
+    products: list[int | Storage | None] = [*_gradient_of_another_stride(op, how)]
     if _is_depthwise(how):
         products += _depthwise_backward(op, how, gradient)
     elif how.gives_input:
+        earlier = len(products)
         products += [None, *weight, *gradient]
-        products += range(-len(weight) - len(gradient), 0)
+        products += range(-earlier - len(weight) - len(gradient), -earlier)
     if how.gives_weight and not _is_depthwise(how):
         before = sum(isinstance(step, int) and step > 0 for step in products)
         products += [*gradient, None, *[-before - 1] * len(gradient)]
@@ -318,6 +319,15 @@ def _gradient_in_order(op: Op, how: InputLayout) -> tuple[int, ...]:
     last = is_channels_last(how.shape, how.stride)
     lies = _lies(op.entering, op.strides[0], last=last)
     return () if lies else (math.prod(op.entering) * _item_bytes(op),)
+
+
+def _gradient_of_another_stride(op: Op, how: InputLayout) -> tuple[int, ...]:
+    """The bytes of a copy of the gradient, for both products, if it is channels-last but for the stride of its one image.
+
+    cuDNN's backward takes it ``.to(input.suggest_memory_format())``, which looks at all strides.
+    """
+    differs = is_channels_last(how.shape, how.stride) and not is_channels_last(op.entering, op.strides[0])
+    return () if not differs or _gradient_in_order(op, how) else (math.prod(op.entering) * _item_bytes(op),)
 
 
 def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int, ...]:

@@ -292,7 +292,10 @@ def dense_stride_like(*tensors: Tensor) -> Shape:
     first = tensors[0]
     if first.is_contiguous:
         return contiguous_stride(first.shape)
-    order = _memory_order(tensors)
+    is_last = len(first.shape) == IMAGE_DIMS and all(
+        lies_in_order(each.shape, each.stride, CHANNELS_LAST) for each in tensors
+    )  # TensorIterator's fast path, which gives a dimension of size 1 its usual stride
+    order = list(reversed(CHANNELS_LAST)) if is_last else _memory_order(tensors)
     dense = contiguous_stride(tuple(first.shape[i] for i in order))
     return tuple(dense[order.index(i)] for i in range(len(order)))
 

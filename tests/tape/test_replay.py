@@ -65,7 +65,6 @@ UNEXPLAINED = {
     ("rf_detr_base", "training", "float32", "none"): (0, 0, 2_334_720),
     ("rf_detr_base", "training", "bfloat16", "none"): (0, 0, 3_913_216),
     ("rf_detr_base", "training", "float32", "bfloat16"): (0, 0, 2_327_552),
-    ("florence2_base", "training", "float32", "none"): (0, 0, 65_536),
 }
 """Runs of later families that differ from torch's, and by how much."""
 
