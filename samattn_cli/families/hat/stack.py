@@ -10,6 +10,7 @@ keys, r upscale.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import torch
@@ -47,12 +48,11 @@ class Pixels(nn.Module):
             )
             down, across = next(map(reach, found), (0, 0))
             keys = self.window[0] + down, self.window[1] + across
-            self.register_buffer(
-                "relative_position_index_sa", relative_position_index(self.window), persistent=False
-            )
-            self.register_buffer(
-                "relative_position_index_oca", overlapping_index(self.window, keys), persistent=False
-            )
+            for name, index in (
+                ("sa", made_by_cpu(relative_position_index, self.window)),
+                ("oca", made_by_cpu(overlapping_index, self.window, keys)),
+            ):
+                self.register_buffer(f"relative_position_index_{name}", index, persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, c, height, width) -> (B, H, W, C), the features (B, C, H, W), the mean of channels, then what blocks share."""
@@ -265,6 +265,13 @@ class OverlappingAttention(nn.Module):
         # (B, 2 * C * K, windows) -> (2, B, windows, K, C)
         kv_windows = self.unfold(kv).reshape(B, 2, C, K, -1).permute(1, 0, 4, 3, 2)
         return kv_windows.reshape(2, -1, K, C).contiguous()
+
+
+def made_by_cpu(make: Callable[..., Tensor], *sizes: Pair) -> Tensor:
+    """A buffer for the device on which the encoder is built, which then has nothing else of it, as of the authors' code."""
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        return make(*sizes).to(device)
 
 
 def overlapping_index(size: Pair, keys: Pair) -> Tensor:
