@@ -4,26 +4,29 @@ import json
 import re
 from importlib.util import find_spec
 from itertools import accumulate
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from samattn_cli import analyze, load_config
 from samattn_cli.encoder.placement import Placement
-from samattn_cli.errors import ConfigError
+from samattn_cli.errors import ConfigError, SamattnError, code_of
 from samattn_cli.families.swin.importing import window_of_video
 from samattn_cli.stack.encoder import build
 from samattn_cli.stack.windows import cut, join, shift_mask
 from samattn_cli.studies.flow import flow_of
+from samattn_cli.studies.grid import Grid
+from samattn_cli.studies.sweep import sweep
+from samattn_cli.studies.symbolic import symbolic
 from samattn_cli.tape.encoder import forward
+from tests.families.contract import assert_exact
 from tests.public.video_swin import VIDEO
-from tests.support.running import samattn
 
 
 def findings(config):
-    return {finding.code: finding.message for finding in analyze(config).findings}
+    return {finding.code: finding.message for finding in analyze(config, verify=False).findings}
 
 
 def test_windows_shrink_and_shift_along_each_axis_by_itself():
@@ -110,19 +113,24 @@ def test_receptive_fields_are_boxes():
 
 
 def test_explain_and_sweep_take_videos(tmp_path):
-    path = str(tmp_path / "video.yaml")
-    Path(path).write_text(json.dumps(VIDEO), "utf-8")
-    assert "H·W·T·p²·q·c·C" in samattn("explain", path, "patch_embed").stdout.replace("B·", "")
-    header, *lines = samattn(
-        "sweep", path, "--resolutions", "6x20x28,8x40x56", "--format", "csv"
-    ).stdout.splitlines()
-    places = [header.split(",").index(name) for name in ("frames", "height", "width")]
-    assert [[line.split(",")[place] for place in places] for line in lines] == [
-        ["6", "20", "28"],
-        ["8", "40", "56"],
+    path = tmp_path / "video.yaml"
+    path.write_text(json.dumps(VIDEO), "utf-8")
+    embedding = forward(load_config(path)).segments[0]
+    assert (
+        str(sum(op.macs for op in symbolic(load_config(path), embedding).recording.ops))
+        == "B*H*T*W*p*p*q*c*C"
+    )
+    swept = sweep([str(path)], Grid(resolutions=((6, 20, 28), (8, 40, 56))), ["flops"])
+    assert [list(swept.columns[name]) for name in ("frames", "height", "width")] == [
+        [6, 8],
+        [20, 40],
+        [28, 56],
     ]
-    sides = samattn("sweep", path, "--resolutions", "6x20x28,64")
-    assert (sides.returncode, "[axes-differ]" in sides.stderr) == (2, True)
+    for at, size in enumerate(("6x20x28", "8x40x56")):
+        assert swept.columns["flops"][at] == forward(load_config(path, [f"image_size={size}"])).flops
+    with pytest.raises(SamattnError) as error:
+        sweep([str(path)], Grid(resolutions=((64, 64), (32, 32))), ["flops"])
+    assert code_of(error.value.message) == "axes-differ"
 
 
 @pytest.mark.parametrize(
@@ -171,3 +179,89 @@ def test_torchvisions_weights_give_its_outputs(size):
     with torch.no_grad():
         made, expected = ours(video), theirs(video)
     torch.testing.assert_close(made.movedim(-1, 1).flatten(1), expected, rtol=0, atol=1e-4)
+
+
+def test_published_counts_of_torchvision_at_16_frames():
+    """Its num_params and _ops (GMACs) of swin3d_t, with the head of 400 classes: 28,158,070 and 43.882."""
+    passed = forward(load_config("swin3d_t", ["image_size=16x224x224"]))
+    assert passed.params + 769 * 400 == 28_158_070
+    assert passed.flops // 2 + 768 * 400 == 43_882_229_760
+
+
+# -- Swin UNETR ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "params", "flops"),
+    [("swin_unetr_24", 2_171_466, 18_201_530_688), ("swin_unetr_48", 8_062_002, 49_853_721_216)],
+)
+def test_swin_unetr_has_the_counts_of_monai(preset, params, flops):
+    """Those of MONAI 1.6.1's swinViT, by FlopCounterMode; the test below counts it anew where MONAI is installed."""
+    passed = forward(load_config(preset))
+    assert (passed.params, passed.flops) == (params, flops)
+
+
+@pytest.mark.parametrize("changes", [{}, {"run": {"mode": "training", "autocast": "bfloat16"}}])
+def test_swin_unetr_is_the_real_stack_to_the_byte(changes):
+    """Grids of 6x11x7 and 3x6x4 tokens, of an image that is padded, then merged to 2x3x2."""
+    stages = [
+        {**stage, "transition": "patch_merging_3d" if number else "none"}
+        for number, stage in enumerate(VIDEO["stages"])
+    ]
+    keys = {
+        "image_size": [12, 21, 14],
+        "patch_size": 2,
+        "patch_embed": "patch",
+        "norm": False,
+        "neck": "swin_unetr",
+    }
+    config = load_config({**VIDEO, **keys, "stages": stages, **changes})
+    assert [part.leaving.grid for part in config.plan if part.name == "neck"] == [(2, 3, 2)]
+    assert_exact(config, every_layer=False)
+
+
+def test_a_norm_before_swin_unetrs_own_is_refused():
+    with pytest.raises(ConfigError) as error:
+        load_config("swin_unetr_24", ["norm=true"])
+    assert error.value.codes == ("norm-before-norm",)
+
+
+def test_swin_unetr_at_its_published_size_reads_biases_of_other_offsets():
+    assert "6x6x6" in findings(load_config("swin_unetr_24"))["window-shrinks"]
+
+
+def of_monai(theirs):
+    """MONAI's weights by samattn's names."""
+    patterns = (
+        (r"layers(\d)\.0\.blocks\.(\d)", lambda found: f"blocks.{2 * int(found[1]) - 2 + int(found[2])}"),
+        (r"layers4\.0\.downsample", lambda _: "neck.downsample"),
+        (r"layers(\d)\.0\.downsample", lambda found: f"transitions.{found[1]}"),
+        (r"linear(\d)", lambda found: f"fc{found[1]}"),
+    )
+    for pattern, ours in patterns:
+        theirs = {re.sub(pattern, ours, name): weight for name, weight in theirs.items()}
+    return {name: weight for name, weight in theirs.items() if "index" not in name}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(find_spec("monai") is None, reason="needs MONAI")
+@pytest.mark.parametrize("width", [24, 48])
+def test_monais_weights_give_its_outputs(width):
+    from monai.networks.nets.swin_unetr import SwinTransformer  # noqa: PLC0415 - where it is installed
+
+    torch.manual_seed(0)
+    theirs = SwinTransformer(1, width, (7, 7, 7), (2, 2, 2), (2, 2, 2, 2), (3, 6, 12, 24)).eval()
+    config = load_config(f"swin_unetr_{width}", ["image_size=36x64x28"])
+    ours, volume = build(config), torch.randn(config.input_shape)
+    ours.load_state_dict(of_monai(theirs.state_dict()), strict=True)
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        expected = theirs(volume)
+    with torch.no_grad():
+        made = ours(volume)
+    for one, other in zip(made, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    passed = forward(config)
+    assert (passed.params, passed.flops) == (
+        sum(weight.numel() for weight in theirs.parameters()),
+        counted.get_total_flops(),
+    )
