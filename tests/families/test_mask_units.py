@@ -91,3 +91,12 @@ def test_dropping_mask_units_saves_less_than_their_share():
     assert (
         drop.requested_bytes == 19 * 64 * 96 * 3 * 8
     )  # a place for each number that stays, six times its bytes
+
+
+def test_pretraining_by_transformers_names_what_is_not_taken():
+    """HieraForPreTraining: its masking and its prediction."""
+    with pytest.raises(ConfigError) as refused:
+        load_config("hiera_b_pretrain", ["implementation=transformers", "run.attention=eager"])
+    (problem,) = refused.value.problems
+    assert problem.message.code == "implementation-not-modelled"
+    assert all(word in problem.message for word in ("mask_units_mae", "hiera_pred"))
