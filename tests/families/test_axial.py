@@ -43,7 +43,13 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("word", RUNS)
+WEEKLY = {"eva02"}
+"""What eva02_clip has too."""
+
+
+@pytest.mark.parametrize(
+    "word", [pytest.param(word, marks=pytest.mark.exhaustive) if word in WEEKLY else word for word in RUNS]
+)
 def test_the_tape_is_the_real_stack(word):
     for keys in RUNS[word]:
         check = verify(load_config(SMALL | {"block": word, "depth": 1} | keys))
