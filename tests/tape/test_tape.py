@@ -19,6 +19,7 @@ from samattn_cli.tape.memory import live_over, saved_bytes
 from samattn_cli.tape.ops import Op, Recording
 from samattn_cli.tape.symbols.space import MixedPointsError, Space
 from samattn_cli.tape.tape import Tape
+from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.tensor import Tensor, dense_stride_like, view_stride
 from tests.support.sampling import examples
 
@@ -99,6 +100,17 @@ def test_an_elementwise_result_has_the_strides_that_torch_gives_it(pair):
     assert {name: where_they_matter(ours.shape, stride) for name, stride in given.items()} == dict.fromkeys(
         ELEMENTWISE, strides
     )
+
+
+@pytest.mark.parametrize(
+    "strides",
+    [((8, 1, 24, 8), (72, 1, 24, 8)), ((72, 1, 24, 8), (8, 1, 24, 8)), ((8, 1, 24, 8), (8, 1, 24, 8))],
+)
+def test_a_sum_of_channels_last_maps_of_one_image_is_channels_last(strides):
+    """The stride of the one image decides whether cuDNN's backward copies it: see `inside.py`."""
+    ours = [Tensor((1, 8, 3, 3), stride, Storage(4 * 8 * 9), 4) for stride in strides]
+    one, other = (torch.empty_strided((1, 8, 3, 3), stride, device="meta") for stride in strides)
+    assert dense_stride_like(*ours) == (one + other).stride() == (72, 1, 24, 8)
 
 
 def where_they_matter(shape: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple[int, int]]:
