@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -27,7 +29,7 @@ def shapes_of_zoo(zoo: str, name: str) -> dict[str, tuple[int, ...]]:
         hint = did_you_mean(name, alike) or f": choose from {', '.join(builders)}"
         raise ImportFailedError("unknown-model", f"{zoo}:{name}: samattn reads no such model of {zoo}{hint}")
     try:
-        with warnings.catch_warnings(), OnMeta():
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr), OnMeta():
             warnings.simplefilter("ignore")
             weights = builders[name]().state_dict()
     except Exception as error:  # noqa: BLE001 - a model may raise any error while it is made
@@ -41,7 +43,7 @@ def _digits(name: str) -> list[str]:
 
 def _loaded(zoo: str, source: str) -> Builders:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # ultralytics prints as it is imported
             warnings.simplefilter("ignore")
             return ZOOS[zoo]()
     except Exception as error:  # noqa: BLE001 - a library may raise any error while it is imported

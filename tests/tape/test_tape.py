@@ -17,9 +17,9 @@ from samattn_cli.encoder.plan import LayerConfig
 from samattn_cli.families.vit import tape as vit
 from samattn_cli.tape.memory import live_over, saved_bytes
 from samattn_cli.tape.ops import Op, Recording
+from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.symbols.space import MixedPointsError, Space
 from samattn_cli.tape.tape import Tape
-from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.tensor import Tensor, dense_stride_like, view_stride
 from tests.support.sampling import examples
 
