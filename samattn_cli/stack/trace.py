@@ -79,8 +79,14 @@ class Tracer(TorchDispatchMode):
         self._part = PartTrace(live)
         self._known: set[int] = set()
         self._watched: dict[int, _Watched] = {}
+        self._products: dict[Any, int] = {}  # FLOPs by what `run_remembered` says that an operation is
         self._gradients: set[int] = set()  # of weights, to which others are added
         self._live_at_end = live  # of the forward
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave out the layer that keeps torch's compiler out, since nothing is compiled here: it is called for each operation."""
+        return False
 
     def enter(self, section: Section) -> None:
         """`section` begins. With several outputs, the gradient of each calls this."""
@@ -128,11 +134,10 @@ class Tracer(TorchDispatchMode):
             result = in_place(func, args, self.alone, self._is_gradient) if self.alone else None
             if result is None:
                 result = self._run(func, operation, args, kwargs)
-            if operation.formula:
-                count = of_grouped_backward if is_grouped_backward(func, args) else operation.formula
-                flops = int(count(*args, **kwargs, out_val=result))
-                # the gradient of a convolution's bias alone is not a product
-                self._part.products += [flops] if flops else []
+            if operation.formula and (flops := self._flops(func, operation.formula, args, kwargs, result)):
+                self._part.products.append(
+                    flops
+                )  # the gradient of a convolution's bias alone is not a product
             for tensor in (result,) if isinstance(result, Tensor) else _pytree.tree_leaves(result):
                 if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                     self._note(tensor)
@@ -148,6 +153,24 @@ class Tracer(TorchDispatchMode):
             result, which = run_remembered(func, args, kwargs)
             self._part.ran.append(which)
             return operation.change(args, result) if operation.change else result
+
+    def _flops(
+        self,
+        func: Any,
+        formula: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        result: Any,
+    ) -> int:
+        """The FLOPs of the operation that was just run; those of the same operation on the same layouts are counted once."""
+        which = self._part.ran[-1]
+        if which in self._products:
+            return self._products[which]
+        count = of_grouped_backward if is_grouped_backward(func, args) else formula
+        flops = int(count(*args, **kwargs, out_val=result))
+        if which is not func:
+            self._products[which] = flops
+        return flops
 
     def _is_gradient(self, tensor: Tensor) -> bool:
         return bool(self._gradients) and storage_key(tensor) in self._gradients

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tests.benchmarks import startup
@@ -64,14 +65,18 @@ class Used(NamedTuple):
 
 
 def run(tree: Path, folder: Path, words: Sequence[str], exits: Sequence[int] = (0,)) -> Used:
-    """Run an interpreter with a tree's samattn; another exit code than `exits` ends the benchmark."""
+    """Run an interpreter with a tree's samattn; another exit code than `exits` ends the benchmark.
+
+    Nothing is kept from one run to the next, such as the verdict of a cross-check.
+    """
     written = folder / "stderr.txt"
     with (
+        TemporaryDirectory() as cache,
         written.open("w") as errors,
         subprocess.Popen(
             [sys.executable, *words],
             cwd=folder,
-            env=startup.environment(tree),
+            env=startup.environment(tree) | {"XDG_CACHE_HOME": cache},
             stdout=subprocess.DEVNULL,
             stderr=errors,
         ) as process,
