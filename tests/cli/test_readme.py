@@ -227,7 +227,10 @@ def test_keys_and_words_of_a_config_are_documented(header):
 
 
 PICTURES = {
-    "sam_vit_h.svg": ("sam_vit_h",),
+    "sam_vit_h.svg": (
+        "sam_vit_h",
+        *("--image-size", "2048", "--device", "rtx_4090", "--chart", "memory"),
+    ),
     "memory.svg": ("sam_vit_b", "--mode", "training", "--chart", "memory"),
 }
 

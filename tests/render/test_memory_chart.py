@@ -120,3 +120,20 @@ def test_the_picture_of_a_large_encoder_is_a_small_file(name) -> None:
     )
     assert len(render.render(found, "svg", OPTIONS)) < LARGEST_SVG
     assert len(render.render(found, "html", OPTIONS)) < 1_200_000
+
+
+def test_the_words_of_a_limit_stand_where_nothing_reaches_it() -> None:
+    frame = area._Frame(100, 10.0)
+    low, high = [1] * 100, [1, *[9] * 19, *[1] * 60, *[9] * 20]
+    assert area._room_for_words(high, 5, 5, frame) == (frame.x(49.5), "center")
+    assert area._room_for_words(low, 5, 10, frame) == (area.WIDTH - 4, "right")
+    assert area._room_for_words(low, 5, 90, frame) == (4, "left")
+
+
+def test_the_name_of_the_peak_is_raised_above_a_limit_that_is_near() -> None:
+    frame = area._Frame(100, 100.0)
+    near, far = area.Limit(55, "near"), area.Limit(95, "far")
+    assert area._above_limit(near, frame, 50, 38) == frame.y(55) - frame.y(50)
+    assert area._above_limit(far, frame, 50, 38) == 0
+    assert area._above_limit(area.Limit(40, "below"), frame, 50, 38) == 0
+    assert area._above_limit(None, frame, 50, 38) == 0

@@ -79,6 +79,10 @@ class Picture:
     limit: Limit | None = None
 
 
+LINE = 15
+"""Pixels from a line of words to the next."""
+
+
 def is_near(limit: int, peak: int) -> bool:
     """Whether a limit is drawn."""
     return limit <= NEAR * peak
@@ -177,7 +181,7 @@ def _bands(picture_: Picture, frame: _Frame, tops: Sequence[Sequence[int]], kept
                     "order": {"value": None},
                 },
             },
-            *_limit(picture_.limit, frame),
+            *_limit(picture_, frame, tops[-1]),
             *_peak(picture_, frame, tops[-1][picture_.peak]),
             _hover(picture_, frame, tops[-1]),
         ],
@@ -218,10 +222,13 @@ def _axis(frame: _Frame) -> Spec:
     }
 
 
-def _limit(limit: Limit | None, frame: _Frame) -> Iterator[Spec]:
+def _limit(picture_: Picture, frame: _Frame, whole: Sequence[int]) -> Iterator[Spec]:
+    """A line from side to side, and its words where nothing that is drawn reaches it."""
+    limit = picture_.limit
     if limit is None:
         return
-    at = {"data": {"values": [{"y": frame.y(limit.nbytes), "words": limit.words}]}}
+    x, align = _room_for_words(whole, limit.nbytes, picture_.peak, frame)
+    at = {"data": {"values": [{"x": x, "y": frame.y(limit.nbytes), "words": limit.words}]}}
     y = _y(field="y")
     yield {
         **at,
@@ -230,15 +237,28 @@ def _limit(limit: Limit | None, frame: _Frame) -> Iterator[Spec]:
     }
     yield {
         **at,
-        "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -4, "dx": -4, "aria": False},
-        "encoding": {"x": {"value": "width"}, "y": y, "text": {"field": "words"}},
+        "mark": {"type": "text", "align": align, "baseline": "bottom", "dy": -4, "aria": False},
+        "encoding": {"x": _x(field="x"), "y": y, "text": {"field": "words"}},
     }
+
+
+def _room_for_words(whole: Sequence[int], nbytes: int, peak: int, frame: _Frame) -> tuple[float, str]:
+    """Where words at a height stand, and how they are aligned: in the middle of the longest stretch that is lower.
+
+    If everything is lower, they are at the end that is further from the peak.
+    """
+    higher = [-1, *(change for change, total in enumerate(whole) if total >= nbytes), len(whole)]
+    if len(higher) == 2:  # noqa: PLR2004 - the two ends
+        return (WIDTH - 4, "right") if frame.x(peak) < WIDTH / 2 else (4, "left")
+    start, end = max(pairwise(higher), key=lambda pair: pair[1] - pair[0])
+    return frame.x((start + end) / 2), "center"
 
 
 def _peak(picture_: Picture, frame: _Frame, nbytes: int) -> Iterator[Spec]:
     """A point at the peak, and its name on the side that has room."""
     x = frame.x(picture_.peak)
     side = "left" if x < WIDTH / 2 else "right"
+    above = _above_limit(picture_.limit, frame, nbytes, LINE * len(picture_.peak_words) + 8)
     at = {"data": {"values": [{"x": x, "y": frame.y(nbytes), "words": list(picture_.peak_words)}]}}
     where = {"x": _x(field="x"), "y": _y(field="y")}
     yield {
@@ -253,8 +273,8 @@ def _peak(picture_: Picture, frame: _Frame, nbytes: int) -> Iterator[Spec]:
             "align": side,
             "baseline": "bottom",
             "dx": -4 if side == "left" else 4,
-            "dy": -8 - 15 * (len(picture_.peak_words) - 1),
-            "lineHeight": 15,
+            "dy": -8 - LINE * (len(picture_.peak_words) - 1) - above,
+            "lineHeight": LINE,
             "fontWeight": "bold",
             "aria": False,
         },
@@ -377,3 +397,9 @@ def _phases(spans: Sequence[Span], frame: _Frame) -> Spec:
             },
         ],
     }
+
+
+def _above_limit(limit: Limit | None, frame: _Frame, nbytes: int, height: int) -> float:
+    """How many pixels words of a height are raised, so that the limit is below them and not behind them."""
+    distance = frame.y(limit.nbytes) - frame.y(nbytes) if limit else -1.0
+    return distance if 0 <= distance < height else 0
