@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.allocator_settings import settings_of
@@ -36,18 +38,25 @@ class InMemory:
 
     Attributes:
         fits: whether it runs.
-        usage: what the allocator allocates and reserves; if the run does not fit, as if memory were unlimited. None
-            for a device that is not a CUDA device.
+        replay: gives `usage`; None for a device that is not a CUDA device.
         stopped_at: the part and phase in which memory runs out, or the operation that cannot be launched; "" if it fits.
         refused: why an operation cannot be launched; "" if all can.
         capacity: the memory in which `usage` was replayed; None: unlimited.
     """
 
     fits: bool
-    usage: Usage | None = None
+    replay: Callable[[], Usage] | None = None
     stopped_at: str = ""
     refused: str = ""
     capacity: int | None = None
+
+    @cached_property
+    def usage(self) -> Usage | None:
+        """What the allocator allocates and reserves; None for a device that is not a CUDA device.
+
+        If the run does not fit, it is as if memory were unlimited, which is replayed when it is asked for.
+        """
+        return None if self.replay is None else self.replay()
 
     @property
     def allocated_bytes(self) -> int | None:
@@ -113,18 +122,18 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
     passes = passes.aimed(cuda.target)
     why, used = refused(passes), None
     if why:
-        return InMemory(False, replayed(passes, cuda), _where(passes), why)
+        return InMemory(False, lambda: replayed(passes, cuda), _where(passes), why)
     if _differs_by_capacity(passes):
         used = replayed(passes, cuda)
         if used.reserved <= device.usable_bytes:
-            return InMemory(True, used)
+            return InMemory(True, lambda: used)
     from ..tape.allocator import OutOfMemoryError
 
     try:
         used_there = replayed(passes, cuda, device.usable_bytes)
-        return InMemory(True, used_there, capacity=device.usable_bytes)
+        return InMemory(True, lambda: used_there, capacity=device.usable_bytes)
     except OutOfMemoryError as error:
-        return InMemory(False, used or replayed(passes, cuda), error.at)
+        return InMemory(False, lambda: used or replayed(passes, cuda), error.at)
 
 
 def _differs_by_capacity(passes: Passes) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
-from tests.benchmarks.measuring import Line, Row, Trees, command, in_turns, run
+from samattn_cli.encoder.presets import presets
+from tests.benchmarks.check import commit
+from tests.benchmarks.measuring import Line, Row, Trees, Used, command, in_turns, run
 
 
 def _of_today(what: str, target: float, *words: str, runs: int = 1) -> Row:
@@ -18,7 +21,77 @@ def _of_today(what: str, target: float, *words: str, runs: int = 1) -> Row:
     return row
 
 
+DEEP = "extends: sam_vit_h\ndepth: 64\nglobal_attn_indexes: [15, 31, 47, 63]\n"
+RULES = (
+    "{id: flops, metric: flops, limit: 100 PFLOP}",
+    "{id: params, metric: params, limit: 100 G}",
+    "{id: peak, metric: peak_memory, limit: 1 PiB}",
+)
+GROWTH = ('{id: growth, metric: flops, vs: base, increase: "+0"}',)
+
+
+def _search_of_64(trees: Trees) -> Iterator[Line]:
+    """C(64,16), which the commit refuses: the seconds of this tree, next to the limit of 2 s."""
+    (trees.work / "deep.yaml").write_text(DEEP, "utf-8")
+    words = command("compare-placements", "deep.yaml", "--search", "16")
+    now = run(trees.now, trees.work, words)
+    yield Line(
+        "C(64,16) = 4.9e14 placements, against 2 s", 2.0, now.seconds, "s", 1.0, "refused by the commit"
+    )
+
+
+def _configs(trees: Trees, number: int, rules: tuple[str, ...]) -> Path:
+    """A folder with so many configs and a thresholds file: the presets that the commit has, at growing batches."""
+    folder = trees.work / f"check{number}{len(rules)}"
+    (folder / "encoders").mkdir(parents=True)
+    names = [name for name in presets() if (trees.before / "configs" / f"{name}.yaml").exists()]
+    for at in range(number):
+        batch, preset = divmod(at, len(names))
+        text = f"extends: {names[preset]}\nrun: {{batch_size: {(96 if names[preset].endswith('_3d') else 1) * (batch + 1)}}}\n"
+        (folder / "encoders" / f"{at:04}.yaml").write_text(text, "utf-8")
+    lines = ["version: 1", 'configs: ["encoders/*.yaml"]', "rules:", *(f"  - {rule}" for rule in rules), ""]
+    (folder / "samattn.yaml").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+def _check(trees: Trees) -> Iterator[Line]:
+    """Seconds and memory of 1,000 configs, and what they are to those of 200 and of 50."""
+    used: dict[int, list[Used]] = {}
+    for number in (50, 200, 1000):
+        folder = _configs(trees, number, RULES)
+        used[number] = [run(tree, folder, command("check")) for tree in trees[:2]]
+    (_, few), (_, some), (old, many) = used.values()
+    yield Line("check of 1,000 configs", old.seconds, many.seconds, "s", 1.0)
+    yield Line("the same, a config, against 200 configs", some.seconds / 200, many.seconds / 1000, "s", 1.1)
+    yield Line("the same, peak memory, against 50 configs", few.peak_bytes, many.peak_bytes, "B", 2.0)
+
+
+def _check_base(trees: Trees) -> Iterator[Line]:
+    """1,000 configs that all changed since the base, and fail."""
+    folder = _configs(trees, 1000, GROWTH)
+    commit(folder)
+    for path in (folder / "encoders").iterdir():
+        path.write_text(path.read_text("utf-8") + "in_chans: 4\n", "utf-8")
+    words = command("check", "--base", "main")
+    old, now = (run(tree, folder, words, exits=(0, 1)) for tree in trees[:2])
+    yield Line("check --base, 1,000 changed", old.seconds, now.seconds, "s", 0.35)
+    yield Line("the same, peak memory, against 300 MB", 300e6, now.peak_bytes, "B", 1.0)
+
+
 ROWS: dict[str, Row] = {
+    "search": _of_today(
+        "compare-placements sam_vit_h --search 8",
+        0.25,
+        "compare-placements",
+        "sam_vit_h",
+        "--search",
+        "8",
+        runs=3,
+    ),
+    "search-64": _search_of_64,
+    "check": _check,
+    "check-base": _check_base,
+    "fit-vit": _of_today("fit sam_vit_h --device rtx_4090", 0.2, "fit", "sam_vit_h", "--device", "rtx_4090"),
     "fit-swin": _of_today(
         "fit swin_l_384 --device rtx_4090", 0.2, "fit", "swin_l_384", "--device", "rtx_4090"
     ),
