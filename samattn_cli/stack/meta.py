@@ -1,6 +1,6 @@
 """Runs operations on meta tensors, each once for operands of the same shapes: its results are remembered by their layout.
 
-Many of torch's meta kernels are written in Python and take milliseconds, and a cross-check runs the encoder six times. What
+Many of torch's meta kernels are written in Python and take milliseconds, and a cross-check runs the encoder four times. What
 a kernel returns depends on the shapes, strides and types of its operands alone. Not remembered: what shares memory with an
 operand (a view), what is changed in place, and operands that are not on meta.
 """
