@@ -27,7 +27,7 @@ from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space
 from ..tape.tensor import IMAGE_DIMS, Tensor
 from ..units import ITEM_BYTES, is_square
-from .tapped import taps_of
+from .tapped import GRID, taps_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,6 @@ DECLARED: dict[str, Mapping[str, Part]] = {
     "necks": NECKS,
 }
 
-GRID = ("T", "H", "W")
-"""The symbols of the axes of a grid: of an image the last two."""
 WINDOW = ("t", "v", "u")
 """The symbols of the sides of a window along them, if it is not square."""
 

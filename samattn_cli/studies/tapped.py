@@ -13,7 +13,10 @@ from ..tape.symbols.formula import Integer
 from ..tape.tensor import Tensor
 
 MOST_TAPS = 9
+GRID = ("T", "H", "W")
+"""The symbols of the axes of a grid: of an image the last two."""
 OWN = {
+    "T": "tokens along the frames, or the depth, of the grid of {}",
     "H": "tokens down the grid of {}",
     "W": "tokens across the grid of {}",
     "N": "tokens or patches of {}",
@@ -22,8 +25,8 @@ OWN = {
 TAPPED = tuple(f"{letter}{number}" for number in range(1, MOST_TAPS + 1) for letter in OWN)
 """Symbols for sizes that the stream does not have: for the first tap H1, W1 and C1, or N1 and C1."""
 
-TOKENS = "T"
-"""The tokens of all images, if these are packed; "T/4" is a quarter as many."""
+TOKENS = "tokens"
+"""The tokens of all images, if these are packed; "tokens/4" is a quarter as many."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,13 @@ def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: i
     if not others:
         return
     *inner, last = others
+    axes = GRID[-len(grid) :]
     match inner:
-        case [channels, height] if (height, last) == grid:  # (B, C, H, W)
-            yield from (_channels(part, channels, number), "H", "W")
+        case [channels, *sides] if (*sides, last) == grid:  # (B, C, H, W)
+            yield from (_channels(part, channels, number), *axes)
             return
-        case [height, width]:
-            yield from ("H", "W") if (height, width) == grid else (f"H{number}", f"W{number}")
+        case _ if len(inner) == len(grid):
+            yield from axes if tuple(inner) == grid else (f"{axis}{number}" for axis in axes)
         case [_]:
             yield f"N{number}"
         case []:

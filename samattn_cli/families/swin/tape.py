@@ -175,10 +175,12 @@ def weighed(
 
 def relative_bias(tape: Tape, layer: LayerConfig, index: Tensor | None = None) -> Tensor:
     """The bias of the scores of a window: (h, N, N)."""
-    size, N, whole = table_window(layer), prod(layer.windows.size), index
-    if whole is None:
-        whole = tape.buffer(prod(size), prod(size), item_bytes=INT64_BYTES)
-    return bias_of(tape, prod(2 * side - 1 for side in size), whole.narrow((N, N)), layer.stage.num_heads)
+    size, N = table_window(layer), prod(layer.windows.size)
+    if index is None:
+        index = tape.buffer(prod(size), prod(size), item_bytes=INT64_BYTES)
+    if size != layer.windows.size:
+        index = index.narrow((N, N))
+    return bias_of(tape, prod(2 * side - 1 for side in size), index, layer.stage.num_heads)
 
 
 def bias_of(tape: Tape, entries: Dim, index: Tensor, heads: Dim) -> Tensor:
