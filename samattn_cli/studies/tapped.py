@@ -11,6 +11,7 @@ from ..tape.encoder import Segment
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.tensor import Tensor
+from ..units import INT64_BYTES, ITEM_BYTES
 
 MOST_TAPS = 9
 GRID = ("T", "H", "W")
@@ -62,7 +63,8 @@ class Tap:
     def entered(self, names: Mapping[str, Integer], stream: Shape) -> Tensor:
         """The tensor with a shape of symbols; `stream` is that of the stream. The run does not change the type of positions."""
         shape = stream if self.is_like_stream else tuple(_size(side, names) for side in self.sides)
-        item_bytes = self.tensor.item_bytes if self.source == "pos_embed" else names["s"]
+        is_own = self.source == "pos_embed" or self.tensor.item_bytes not in ITEM_BYTES.values()
+        item_bytes = self.tensor.item_bytes if is_own else names["s"]
         storage = Storage(prod(shape) * item_bytes)
         return replace(self.tensor, shape=shape, item_bytes=item_bytes, storage=storage)
 
@@ -82,6 +84,10 @@ def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: i
     """The symbols of a tensor's sides: those of the stream, or its own with the number of the tap."""
     grid = part.grid if isinstance(part, LayerConfig) else part.entering.grid
     first, *others = tensor.shape
+    is_of_windows = tensor.item_bytes == INT64_BYTES or (len(others) == len("NN") and others[0] == others[1])
+    if first != batch and is_of_windows and not part.layout.joins_images:  # an index, or masks: of no image
+        yield from map(str, tensor.shape)
+        return
     yield _first(part, first, batch * prod(grid))
     if not others:
         return
@@ -115,4 +121,4 @@ def _channels(part: PartConfig | LayerConfig, size: Integer, number: str) -> str
 def _size(side: str, names: Mapping[str, Integer]) -> Integer:
     if side.startswith(TOKENS):
         return names["B"] * names["H"] * names["W"] // int(side.removeprefix(f"{TOKENS}/"))
-    return names[side]
+    return int(side) if side.isdecimal() else names[side]
