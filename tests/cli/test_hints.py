@@ -138,7 +138,7 @@ HINTS = {
     ("fit", "sam_vit_b", "--tf32"): ("[unknown-option]", ": --tf32; write --set run.tf32=VALUE"),
     ("analyze", "sam_vit_b", "--dvice", "h100"): ("[unknown-option]", ": --dvice; did you mean '--device'?"),
     ("configs", "--show", "sam"): ("[ambiguous-name]", "--show sam: 18 presets ", ", ".join(SAMS[:5])),
-    ("configs", "swin_"): ("[ambiguous-name]", "swin_: 8 presets ", ": swin_b,"),
+    ("configs", "swin_"): ("[ambiguous-name]", "swin_: 10 presets ", ": swin_b,"),
     ("devices", "a100"): ("[ambiguous-name]", "a100: 2 devices ", ": a100_40, a100_80"),
     ("devices", "--show", "quantum"): ("[unknown-name]", "--show quantum: ", ", ".join(devices())),
     ("configs", "vit_b", "--show", "vit_h"): ("[given-twice]", "vit_b --show vit_h: "),
