@@ -12,6 +12,7 @@ import pytest
 
 from samattn_cli import load_config, load_device
 from samattn_cli.records import replace
+from samattn_cli.render.pages.analysis_evidence import SEEN_SLOWER
 from samattn_cli.reports.recording import read_recording
 from samattn_cli.studies.judge import judge
 from samattn_cli.studies.on_device import cuda_of, replayed
@@ -80,6 +81,22 @@ def test_the_shipped_predictions_are_those_of_today():
     for case in read_recording(RECORDING).cases[::9]:
         assert replace(case, error=None) != case
         assert with_prediction(case, read_recording(RECORDING).fingerprint) == case
+
+
+@pytest.mark.exhaustive
+def test_every_pass_took_longer_than_the_roofline():
+    device, ratios = load_device("h200"), {"float32": list[float](), "bfloat16": list[float](), "float16": []}
+    for case in read_recording(RECORDING).cases:
+        assert case.measured is not None
+        assert case.measured.latency is not None
+        time = Passes(case.config, device).latency
+        assert time is not None
+        ratios[case.config.run.dtype].append(case.measured.latency.median_ms / time.ms)
+    assert min(min(each) for each in ratios.values()) > 1
+    assert (
+        f"{median(ratios['float32']):.1f} times as long in float32, and {median(ratios['bfloat16']):.1f} in"
+        in SEEN_SLOWER
+    )
 
 
 @pytest.mark.exhaustive

@@ -14,7 +14,7 @@ from ...verdicts import CrossCheck
 from ..crosscheck import CHECK_NAMES
 from ..elements import BAD, CAUTION, GOOD, Answer
 from ..options import Options
-from .analysis_evidence import missing_of
+from .analysis_evidence import at_best, missing_of
 
 INDENT = 2
 NARROW = 80
@@ -83,7 +83,7 @@ def _fits(room: DeviceReport | MemoryReport, report: Analysis) -> Answer:
         return Answer(f" on {where}, whatever the memory: {room.refused}", BAD, "does not run")
     time = ""
     if isinstance(room, DeviceReport):
-        time = f"; {_of_what(report)} takes {format_ms(report.training.step_ms or room.latency_ms)}"
+        time = f"; {format_ms(report.training.step_ms or room.latency_ms)} {_of_what(report)}{at_best(room)}"
     if room.fits:
         return Answer(f" {_in(room)}, with {format_bytes(room.spare_bytes)} to spare{time}", GOOD, "fits")
     first = f", first in {room.too_large[0]}" if room.too_large else ""

@@ -8,7 +8,7 @@ from ...reports.analysis import DeviceReport
 from ...reports.traced import Against, TracedAnalysis
 from ...units import format_bytes, format_count, format_ms, format_things
 from ..elements import BAD, GOOD, Answer
-from .analysis_evidence import missing_of
+from .analysis_evidence import at_best, missing_of
 
 
 def in_short(report: TracedAnalysis) -> Iterator[Answer]:
@@ -48,7 +48,9 @@ def _fits(report: TracedAnalysis, device: DeviceReport) -> Answer:
     if device.fits:
         what = "a step" if report.training else "a pass"
         spare = f"with {format_bytes(device.spare_bytes)} to spare"
-        return Answer(f"{room}, {spare}; {what} takes {format_ms(device.latency_ms)}", GOOD, "fits")
+        return Answer(
+            f"{room}, {spare}; {format_ms(device.latency_ms)} {what}{at_best(device)}", GOOD, "fits"
+        )
     first = f", first in {device.too_large[0]}" if device.too_large else ""
     return Answer(f"{room}: {missing_of(device)}{first}", BAD, "does not fit")
 
