@@ -161,7 +161,6 @@ def test_what_does_not_fit_a_dataclass_is_found(data) -> None:
         "keys": {**sound, "more": 1},
         "order": dict(reversed(sound.items())),
         "text": {**sound, "totals": [{**figure, "before": "12"}]},
-        "length": {**sound, "before_config": {**sound["before_config"], "image_size": [1, 2, 3]}},
         "float": {**sound, "before_config": {**sound["before_config"], "in_chans": 3.0}},
         "word": {**sound, "kind": "sweep"},
         "flag": {**sound, "schema_version": True},
@@ -169,6 +168,9 @@ def test_what_does_not_fit_a_dataclass_is_found(data) -> None:
     assert {name: len(list(problems(each, record, name))) for name, each in faulty.items()} == dict.fromkeys(
         faulty, 1
     )
+    sizes = data["fit"]
+    longer = {**sizes, "answers": [{**sizes["answers"][0], "curve": [[1, 2, 3]]}]}
+    assert len(list(problems(longer, report_class("fit"), "length"))) == 1
 
 
 EXPLAIN = ("explain", "sam_vit_b", "0.attn")
