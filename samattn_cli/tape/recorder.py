@@ -14,7 +14,7 @@ from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Buffer, InputLayout, Op, Parameter
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
-from .tensor import Tensor, contiguous_stride, dense_stride_like
+from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
 
 
 @lru_cache(maxsize=4096)
@@ -131,7 +131,7 @@ class Recorder:
 
     def tensor_like(self, x: Tensor) -> Tensor:
         """A tensor of the shape, type and memory order of `x`, with its own memory."""
-        return self.new(x.shape, dense_stride_like(x), x.item_bytes)
+        return self.new(x.shape, copied_stride(x), x.item_bytes)
 
     def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
         """Free the storages of `tensors`, except the storage of `keep`."""

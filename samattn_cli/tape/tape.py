@@ -23,7 +23,7 @@ from .recorder import Recorder
 from .sdpa import Choice
 from .storage import Dim, Shape
 from .symbols.formula import greatest
-from .tensor import Tensor, contiguous_stride, dense_stride_like
+from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
 
 MATRIX_DIMS = 2
 
@@ -574,9 +574,7 @@ class Tape(Recorder):
 
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """``F.pad`` with zeros at the end of each dimension, up to `shape`. Where nothing is padded, it is a clone, which lies as x."""
-        out = (
-            self.new(shape, dense_stride_like(x), x.item_bytes) if shape == x.shape else self.like(x, *shape)
-        )
+        out = self.new(shape, copied_stride(x), x.item_bytes) if shape == x.shape else self.like(x, *shape)
         self.record(name, "pad", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pad(x))
 
@@ -671,7 +669,7 @@ class Tape(Recorder):
         """`x` in a type of `item_bytes`: `x` itself if it has that size, otherwise a copy."""
         if x.item_bytes == item_bytes:
             return x
-        out = self.new(x.shape, dense_stride_like(x), item_bytes)
+        out = self.new(x.shape, copied_stride(x), item_bytes)
         self.record(name, "copy", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.passes(x))
 

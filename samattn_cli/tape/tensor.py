@@ -300,6 +300,14 @@ def dense_stride_like(*tensors: Tensor) -> Shape:
     return tuple(dense[order.index(i)] for i in range(len(order)))
 
 
+def copied_stride(x: Tensor) -> Shape:
+    """The strides of a clone or of a copy in another type: those of `x`, also along sides of 1, if it has no gaps.
+
+    Source: clone and _to_copy of ATen with preserve_format, which make an elementwise result only of what has gaps.
+    """
+    return x.stride if x.is_dense else dense_stride_like(x)
+
+
 def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
     """Dimensions from the largest stride to the smallest, with ATen's order for equal strides (reorder_dimensions)."""
     order = list(reversed(range(len(tensors[0].shape))))

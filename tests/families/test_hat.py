@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from samattn_cli import analyze, load_config
+from samattn_cli.errors import ConfigError, code_of
 from samattn_cli.studies.flow import flow_of
-from tests.public.hat import FAR, RECORDS
+from tests.families.contract import assert_exact
+from tests.public.hat import FAR, HYBRIDS, RECORDS
 
 RECORD = RECORDS[0]
 
@@ -35,3 +39,25 @@ def test_a_token_sees_the_larger_window_and_what_channel_attention_pools():
     pooled = flow_of(RECORD.config({"image_size": [16, 24]})).layers[0]
     assert pooled.sees_all
     assert not pooled.mixes_all
+
+
+def keys(**given):
+    return {"image_size": [4, 3], "patch_size": 1, "patch_embed": "hat_pixels", "pos_embed": "none"} | given
+
+
+def test_a_window_that_is_not_square_stays_whole_where_a_side_of_the_image_is_as_long():
+    """4x3 pixels in windows of 5x2 are padded to 5x4: two windows, which are not shifted; the larger ones have keys of 15x6."""
+    window = {"window_size": [5, 2]}
+    config = load_config(keys(stages=[HYBRIDS | {"depth": 1} | window, FAR | window | {"overlap_ratio": 2}]))
+    assert [layer.attends for layer in config.layers] == ["window 5x2", "5x2 keys 15x6"]
+    assert_exact(config, every_layer=True)
+
+
+def test_all_larger_windows_reach_equally_far():
+    """The authors' code makes one table of offsets, for one overlap_ratio. 0.5 and 0.6 of 8 tokens are 4 both."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(keys(image_size=16, stages=[HYBRIDS, FAR, FAR | {"overlap_ratio": 1}]))
+    (problem,) = refused.value.problems
+    assert code_of(problem.message) == "one-overlap"
+    assert "overlap_ratio 0.5" in problem.message
+    load_config(keys(image_size=16, stages=[HYBRIDS, FAR, FAR | {"overlap_ratio": 0.6}]))

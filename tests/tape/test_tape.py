@@ -20,7 +20,7 @@ from samattn_cli.tape.ops import Op, Recording
 from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.symbols.space import MixedPointsError, Space
 from samattn_cli.tape.tape import Tape
-from samattn_cli.tape.tensor import Tensor, dense_stride_like, view_stride
+from samattn_cli.tape.tensor import Tensor, copied_stride, dense_stride_like, view_stride
 from tests.support.sampling import examples
 
 PROPERTY = settings(max_examples=examples(200), deadline=None, derandomize=True)
@@ -100,6 +100,15 @@ def test_an_elementwise_result_has_the_strides_that_torch_gives_it(pair):
     assert {name: where_they_matter(ours.shape, stride) for name, stride in given.items()} == dict.fromkeys(
         ELEMENTWISE, strides
     )
+
+
+@pytest.mark.parametrize("copied", [torch.Tensor.bfloat16, torch.clone, torch.empty_like])
+def test_a_copy_has_the_strides_of_what_has_no_gaps_also_along_sides_of_1(copied):
+    """A bias of one head, (1, 1, 8, 8): the memory-efficient kernel pads a mask by any of its strides that is not a multiple of 8."""
+    for strides in ((1, 1, 8, 1), (1, 1, 16, 2)):
+        ours = Tensor((1, 1, 8, 8), strides, Storage(512), 4)
+        theirs = torch.empty_strided((1, 1, 8, 8), strides, device="meta")
+        assert copied_stride(ours) == copied(theirs).stride() == (1, 1, 8, 1)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,14 @@ def reach(stage: StageConfig) -> Pair:
     return int(height * ratio), int(width * ratio)
 
 
+def whole_windows(entering: Entering) -> Placing:
+    """The window that the stage says, shifted if the grid is larger along both axes; images are padded to whole windows."""
+    placement, grid = entering.placement, entering.grid
+    if placement.is_global or all(side < length for side, length in zip(placement.size, grid, strict=True)):
+        return clamped(entering)
+    return Placing() if placement.size == grid else Placing(placement)
+
+
 def reaching(entering: Entering) -> Placing:
     """The window that the stage says, within a larger one of keys."""
     where = entering.placement
@@ -72,6 +80,24 @@ def pixel_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
         if stage.window_size not in {NO_WINDOW, shared}:
             message = f"patch_embed {PIXELS} makes one mask for all blocks: use window_size {format_size(shared or NO_WINDOW)}"
             yield ("stages", number, "window_size"), Message("one-window", message)
+    yield from overlap_problems(config)
+
+
+def overlap_problems(config: EncoderConfig) -> Iterator[Problem]:
+    """The offsets of larger windows of keys are made once."""
+    reaching = [
+        number
+        for number, stage in enumerate(config.stages)
+        if stage.block == OVERLAPPING and stage.window_size == shared_window(config)
+    ]
+    for number in reaching[1:]:
+        first, stage = config.stages[reaching[0]], config.stages[number]
+        if reach(stage) != reach(first):
+            message = (
+                f"patch_embed {PIXELS} makes one table of offsets for all blocks {OVERLAPPING}: use overlap_ratio "
+                f"{first.overlap_ratio:g}, as in the first of them"
+            )
+            yield ("stages", number, "overlap_ratio"), Message("one-overlap", message)
 
 
 def _of_pixels(config: EncoderConfig, number: int) -> Iterator[Problem]:
@@ -123,7 +149,7 @@ FAMILY = Family(
             summary="HAT's block (HAB): shifted windows as in Swin, and next to them two convolutions with channel attention.",
             keys=frozenset({"compress_ratio", "squeeze_factor"}),
             kernels=("eager",),
-            place=clamped,
+            place=whole_windows,
             taps=("patch_embed",),
             pools=True,
             other_sizes=another_window,
