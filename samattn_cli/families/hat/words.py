@@ -55,9 +55,12 @@ def reach(stage: StageConfig) -> Pair:
 def whole_windows(entering: Entering) -> Placing:
     """The window that the stage says, shifted if the grid is larger along both axes; images are padded to whole windows."""
     placement, grid = entering.placement, entering.grid
-    if placement.is_global or all(side < length for side, length in zip(placement.size, grid, strict=True)):
+    if placement.is_global:
+        return Placing()
+    window = placement.over(grid).size
+    if all(side < length for side, length in zip(window, grid, strict=True)):
         return clamped(entering)
-    return Placing() if placement.size == grid else Placing(placement)
+    return Placing() if window == grid else Placing(placement)
 
 
 def reaching(entering: Entering) -> Placing:
