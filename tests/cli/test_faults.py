@@ -93,7 +93,7 @@ def test_a_report_with_a_number_that_is_not_finite_is_refused(number: str) -> No
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", TOO_LARGE])
 def test_a_recording_with_a_number_that_is_not_finite_is_refused(number: str) -> None:
-    (shipped,) = (Path(__file__).parent.parent.parent / "samattn_cli" / "recordings").glob("*.json")
+    (shipped,) = (Path(__file__).parent.parent.parent / "samattn_cli" / "recordings").glob("cpu-*.json")
     text = re.sub(r'"median_ms": [\d.]+', f'"median_ms": {number}', shipped.read_text("utf-8"), count=1)
     with pytest.raises(RecordingError, match=r"r.json: is damaged: not JSON \(.* is not a finite number\)"):
         recording_from_json(text, "r.json")
@@ -359,7 +359,7 @@ def meanwhile(tmp_path, monkeypatch) -> list[Callable[[], object]]:
     """A folder in which cases run out of memory at once; what happens while the second one runs is put into the list."""
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(SMALL, "utf-8")
-    (shipped,) = (ROOT / "samattn_cli" / "recordings").glob("*.json")
+    (shipped,) = (ROOT / "samattn_cli" / "recordings").glob("cpu-*.json")
     made_by = read_recording(shipped).fingerprint
     events: list[Callable[[], object]] = []
 

@@ -75,7 +75,7 @@ def header(weights: dict[str, tuple[int, ...]]) -> str:
 
 
 def recording() -> str:
-    (shipped,) = (Path(__file__).parent.parent.parent / "samattn_cli" / "recordings").glob("*.json")
+    (shipped,) = (Path(__file__).parent.parent.parent / "samattn_cli" / "recordings").glob("cpu-*.json")
     data = json.loads(shipped.read_text("utf-8"))
     return json.dumps({**data, "cases": data["cases"][:3]})
 

@@ -172,8 +172,8 @@ def test_analyze_says_calibrated_by_it(folder, calibrated):
         " ".join(samattn(*command, name, cwd=folder).stdout.split()) for name in ("slow.yaml", "mine.yaml")
     )
     assert "calibrated by measurement" in after
-    assert "not measured" not in after
-    assert "not measured" in before
+    assert "by its datasheet" not in after
+    assert "by its datasheet" in before
     assert "calibrated by" not in before
 
 

@@ -570,7 +570,7 @@ def test_a_sweep_has_the_figures_of_each_point(preset):
 
 
 def test_a_sweep_over_images_that_the_model_cannot_run_is_refused():
-    swept = samattn("sweep", "sam_vit_b", "--set", TRANSFORMERS, "--resolutions", "512,512x768")
+    swept = samattn("sweep", "sam_vit_b", "--set", TRANSFORMERS, "--resolutions", "512,512x768", "--strict")
     assert swept.returncode == 2
     assert "[implementation-cannot-run]" in swept.stderr
     assert "512x768" in swept.stderr

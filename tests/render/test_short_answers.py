@@ -151,5 +151,5 @@ def test_oom_has_a_row_of_one_line_for_each_operation_and_names_what_fits() -> N
 def test_a_metric_in_place_of_a_layer_is_explained() -> None:
     result = CliRunner().invoke(app, ["explain", "sam_vit_b", "FLOPs"])
     assert result.exit_code == 2
-    assert "samattn explain sam_vit_b --metric FLOPs" in result.stderr
+    assert "samattn explain sam_vit_b --metric flops" in result.stderr
     assert "[unknown-layer]" in result.stderr
