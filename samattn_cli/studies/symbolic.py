@@ -27,7 +27,7 @@ from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space
 from ..tape.tensor import IMAGE_DIMS, Tensor
 from ..units import ITEM_BYTES, is_square
-from .tapped import GRID, taps_of
+from .tapped import GRID, WINDOW, taps_of, window_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,6 @@ DECLARED: dict[str, Mapping[str, Part]] = {
     "necks": NECKS,
 }
 
-WINDOW = ("t", "v", "u")
-"""The symbols of the sides of a window along them, if it is not square."""
 
 MEANINGS = {
     "B": "images per pass (run.batch_size)",
@@ -203,7 +201,7 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     where = layer.placement
     counts = _counts(names)
     if layer.is_windowed:
-        where = replace(where, count=counts) if counts else replace(where, size=_window(names))
+        where = replace(where, count=counts) if counts else replace(where, size=window_in(names))
     keys = {field.name: getattr(layer.stage, field.name) for field in fields(layer.stage)}
     made = keys | {"embed_dim": width, "num_heads": heads}
     stage = SymbolicStage(**made, hidden=names["M"], adapter_hidden=names["A"])
@@ -238,11 +236,6 @@ def _grid(names: Mapping[str, Integer]) -> tuple[Integer, ...]:
     return tuple(names[axis] for axis in GRID if axis in names)
 
 
-def _window(names: Mapping[str, Integer]) -> tuple[Integer, ...]:
-    """The sides of a window."""
-    return (names["w"],) * 2 if "w" in names else tuple(names[axis] for axis in WINDOW if axis in names)
-
-
 def _counts(names: Mapping[str, Integer]) -> tuple[Integer, ...] | None:
     """Windows down and across, where the grid is cut into a number of them."""
     if "k" in names:
@@ -254,7 +247,7 @@ def _with_grid(names: Mapping[str, Integer]) -> dict[str, Integer]:
     """The symbols with the sides of the grid: if it is cut into a number of windows, that number times their side."""
     if not (counts := _counts(names)):
         return dict(names)
-    sides = zip(GRID[-len(counts) :], counts, _window(names), strict=True)
+    sides = zip(GRID[-len(counts) :], counts, window_in(names), strict=True)
     return dict(names) | {name: count * side for name, count, side in sides}
 
 
@@ -316,7 +309,7 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
     else:
         width, extra = names["C"], part.entering.extra_tokens
     if part.layout.cuts_images and (counts := _counts(names)):
-        B, grid, extra = B * prod(counts), _window(names), extra // prod(_cut_of(part))
+        B, grid, extra = B * prod(counts), window_in(names), extra // prod(_cut_of(part))
     return part.layout.shape(B, grid, names.get("N", prod(grid) + extra), width)
 
 

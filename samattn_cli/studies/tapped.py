@@ -10,7 +10,7 @@ from ..records import dataclass, replace
 from ..tape.encoder import Segment
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
-from ..tape.tensor import Tensor
+from ..tape.tensor import IMAGE_DIMS, Tensor, ceil_div
 from ..units import INT64_BYTES, ITEM_BYTES
 
 MOST_TAPS = 9
@@ -25,6 +25,10 @@ OWN = {
 }
 TAPPED = tuple(f"{letter}{number}" for number in range(1, MOST_TAPS + 1) for letter in OWN)
 """Symbols for sizes that the stream does not have: for the first tap H1, W1 and C1, or N1 and C1."""
+
+WINDOW = ("t", "v", "u")
+"""The symbols of the sides of a window along them, if it is not square."""
+NUMBER_OF_WINDOWS, OF_A_WINDOW = "windows", "window"
 
 TOKENS = "tokens"
 """The tokens of all images, if these are packed; "tokens/4" is a quarter as many."""
@@ -86,7 +90,12 @@ def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: i
     first, *others = tensor.shape
     is_of_windows = tensor.item_bytes == INT64_BYTES or (len(others) == len("NN") and others[0] == others[1])
     if first != batch and is_of_windows and not part.layout.joins_images:  # an index, or masks: of no image
-        yield from map(str, tensor.shape)
+        yield from _of_windows(part, tensor.shape)
+        return
+    if (
+        len(others) == IMAGE_DIMS - 1 and prod(others[1:]) == 1
+    ):  # a number for each channel, the same for all images
+        yield from map(str, (1, *others))
         return
     yield _first(part, first, batch * prod(grid))
     if not others:
@@ -108,6 +117,15 @@ def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: i
     yield _channels(part, last, number)
 
 
+def _of_windows(part: PartConfig | LayerConfig, shape: Shape) -> Iterator[str]:
+    """The sides of an index, which are numbers, or of the masks of all windows, (windows, N, N)."""
+    cuts = part.windows if isinstance(part, LayerConfig) else None
+    if cuts is None or shape != (cuts.number, prod(cuts.size), prod(cuts.size)):
+        yield from map(str, shape)
+        return
+    yield from (NUMBER_OF_WINDOWS, OF_A_WINDOW, OF_A_WINDOW)
+
+
 def _first(part: PartConfig | LayerConfig, size: Integer, tokens: int) -> str:
     return f"{TOKENS}/{tokens // size}" if part.layout.joins_images else "B"
 
@@ -121,4 +139,20 @@ def _channels(part: PartConfig | LayerConfig, size: Integer, number: str) -> str
 def _size(side: str, names: Mapping[str, Integer]) -> Integer:
     if side.startswith(TOKENS):
         return names["B"] * names["H"] * names["W"] // int(side.removeprefix(f"{TOKENS}/"))
+    if side == OF_A_WINDOW:
+        return prod(window_in(names))
+    if side == NUMBER_OF_WINDOWS:
+        return prod(map(ceil_div, axes_in(names), window_in(names)))
     return int(side) if side.isdecimal() else names[side]
+
+
+def window_in(names: Mapping[str, Integer]) -> tuple[Integer, ...]:
+    """The sides of a window."""
+    if "w" in names:
+        return (names["w"],) * len(axes_in(names))
+    return tuple(names[axis] for axis in WINDOW if axis in names)
+
+
+def axes_in(names: Mapping[str, Integer]) -> list[Integer]:
+    """The sides of the grid."""
+    return [names[axis] for axis in GRID if axis in names]
