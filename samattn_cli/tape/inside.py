@@ -19,7 +19,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - a depthwise convolution by ATen's own kernel takes its input from a contiguous copy (native/Convolution.cpp, CudaDepthwise2d);
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
-Batch norm is in `inside_batch_norm.py`. The workspaces of cuDNN are not modelled.
+Batch norm is in `inside_batch_norm.py`, an embedding's backward in `inside_embedding.py`. The workspaces of cuDNN are not modelled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ..encoder.torch_versions import NEWEST, Version
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
-from . import inside_batch_norm, inside_others
+from . import inside_batch_norm, inside_embedding, inside_others
+from .cub import sort_bytes
 from .efficient import accumulator_bytes, efficient_workspace
 from .kernels import FLASH_COLUMNS
 from .launch import parts_of
@@ -56,12 +57,6 @@ LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 9), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 
-SORTED_AT_ONCE = 2304
-SORT_TILES = ((9.0, 4608), (8.0, 3840), (0.0, 2816))
-"""Pairs that a block of cub's radix sort takes, from a compute capability on."""
-PASS_BITS = 8
-OF_PASS_BYTES, OF_TILE_BYTES = 2048, 1024
-ALIGNMENT = 256
 FLASH_QUERY_BLOCK = 64
 FLASH_KEY_BLOCKS = ((64, 256), (128, 128))
 FLASH_KEY_BLOCK = 64
@@ -69,7 +64,7 @@ MOST_SPLITS = 128
 FULL_ENOUGH = 0.8
 AS_FULL_AS_BEST = 0.85
 ROOMY = frozenset({8.0, 8.7, 9.0, 10.0})
-EMBEDDING = "position_embedding"  # nn.Embedding, which adds up to 3072 rows without sorting
+EMBEDDING = "position_embedding"  # nn.Embedding
 
 
 @dataclass(frozen=True)
@@ -179,12 +174,12 @@ def _index(op: Op, cuda: Cuda) -> Steps:
     """Rows, or columns, added at indices. Other operations of this kind add none."""
     if not op.name.endswith("grad_table"):
         return ()
+    if op.module.endswith(EMBEDDING):
+        return inside_embedding.backward(op, cuda)
     columns = len(op.entering) > len(op.leaving) and op.entering[0] == op.leaving[0]
     indices = math.prod(op.entering) // op.leaving[0 if columns else -1]
     largest = (math.prod(op.leaving) if columns else math.prod(op.leaving[:-1])) - 1
     index = INT64_BYTES * indices
-    if op.module.endswith(EMBEDDING):
-        return ()
     rows = () if is_contiguous(op.entering, op.strides[0]) else (math.prod(op.entering) * _item_bytes(op),)
     return _after(op, index, index, -1, *rows, index, index, index, sort_bytes(indices, largest, cuda))
 
@@ -195,22 +190,6 @@ def _gather(op: Op, _: Cuda) -> Steps:
     if op.reads[-1].is_on_host:
         return (op.reads[-1].nbytes,)
     return (INT64_BYTES * rows,) * indices if indices > 1 and rows > 1 else ()
-
-
-def sort_bytes(indices: int, largest: int, cuda: Cuda) -> int:
-    """Bytes of cub's radix sort of pairs of 8 bytes each: tables, counters and, for several passes, a copy of the pairs."""
-    if indices <= SORTED_AT_ONCE:
-        return 1
-    tile = next(tile for least, tile in SORT_TILES if cuda.compute_capability >= least)
-    passes = -(-max(largest.bit_length(), 1) // PASS_BITS)
-    copies = 2 * _aligned(INT64_BYTES * indices) if passes > 1 else 0
-    tables = OF_PASS_BYTES * passes + OF_TILE_BYTES * -(-indices // tile)
-    return tables + copies + ALIGNMENT + ALIGNMENT - 1
-
-
-def _aligned(nbytes: int) -> int:
-    """Bytes up to the next multiple of 256."""
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _max_pool(op: Op, _: Cuda) -> Steps:
@@ -415,7 +394,7 @@ def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
 def _is_contiguous_by_token(op: Op, stride: Shape) -> bool:
     """Whether (B, h, N, d) is contiguous as (B, N, h, d), without which it is copied: the output or its gradient.
 
-    Source: attention_backward.cu. Samattn's own encoders have none such, and their operations have no strides here.
+    Source: attention_backward.cu.
     """
     (B, h, N, d), (image, head, token, number) = op.entering, stride
     return is_contiguous((B, N, h, d), (image, token, head, number))

@@ -74,7 +74,7 @@ def _fused(
     )
     if whole is not None and low is not None:
         tape.free(whole, keep=low)
-    derivative = _backward(*operands, choice=choice)
+    derivative = _backward(*operands, choice=choice, copied=() if choice.kernel != "flash" else (out.stride,))
     return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
 
 
@@ -161,8 +161,14 @@ _MASK: dict[Kernel, Callable[[Tape, str, Tensor], Tensor]] = {
 }
 
 
-def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, choice: Choice) -> Backward:
-    """Backward of fused attention, which computes the scores again: edges q, k, v and, if there is one, mask."""
+def _backward(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, choice: Choice, copied: tuple[Shape, ...]
+) -> Backward:
+    """Backward of fused attention, which computes the scores again: edges q, k, v and, if there is one, mask.
+
+    Its kernel copies the gradient of the output where that is not contiguous by token, and likewise the output, whose
+    strides flash attention's `copied` has.
+    """
 
     def backward(tape: Tape, g: Tensor) -> tuple[Tensor | None, ...]:
         inputs = (q, k, v) if mask is None else (q, k, v, mask)
@@ -181,6 +187,7 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, ch
             macs=macs,
             workspace_bytes=workspace,
             choice=choice,
+            strides=() if choice.kernel == "cudnn" else (g.stride, *copied),
         )
         return *grads, *(None for _ in inputs[len(grads) :])
 

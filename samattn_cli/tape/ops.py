@@ -170,7 +170,7 @@ class Op:
         scores: pairs of a query and a key, over all heads, for which it computes a score.
         entering, leaving: shapes of its first operand and its first result, as in the real stack's call.
         call: how the real stack calls a product of tensors: by the operator "@" or a function of torch.
-        strides: the strides of its operands, for the kinds of `LAID_OUT`.
+        strides: the strides of its operands, for the kinds of `LAID_OUT`, and of what attention's backward may copy.
         choice: the kernel of fused attention, and why a faster one does not run.
         layout: of a convolution or of a pooling's backward, how its input lies.
     """

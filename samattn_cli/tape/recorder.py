@@ -211,16 +211,20 @@ class Recorder:
         call: str = "",
         choice: Choice | None = None,
         layout: InputLayout | None = None,
+        strides: tuple[Shape, ...] | None = None,
     ) -> None:
         """Append an operation of the current module. A weight is recorded at the operation that first uses it.
 
-        By default `entering` and `leaving` are the shapes of the first of `reads` and of `writes`.
+        By default `entering` and `leaving` are the shapes of the first of `reads` and of `writes`, and `strides` those of
+        `reads` for the kinds of `LAID_OUT`.
         """
         module, full_name = _names(self.scope, name)
         if entering is None:
             entering = reads[0].shape if reads else ()
         if leaving is None:
             leaving = writes[0].shape if writes else entering
+        if strides is None:
+            strides = tuple([tensor.stride for tensor in reads]) if kind in LAID_OUT else ()
         self.ops.append(
             Op(
                 full_name,
@@ -239,7 +243,7 @@ class Recorder:
                 entering=entering,
                 leaving=leaving,
                 call=call,
-                strides=tuple([tensor.stride for tensor in reads]) if kind in LAID_OUT else (),
+                strides=strides,
                 choice=choice,
                 layout=layout,
             )

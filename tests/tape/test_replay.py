@@ -15,14 +15,16 @@ from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.encoder.presets import presets
 from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.tape.allocator import MIB, OutOfMemoryError
+from samattn_cli.tape.cub import sort_bytes
 from samattn_cli.tape.encoder import forward
-from samattn_cli.tape.inside import Cuda, flash_splits, sort_bytes
+from samattn_cli.tape.inside import Cuda, flash_splits
 from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.tape.module_order import in_module_order
 from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
 from tests.support.sampling import examples, sampled
+from tests.tape.dry.later import OWN
 from tests.tape.dry.record import PATH
 
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
@@ -79,7 +81,7 @@ def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usa
 def config_of(run: dict[str, Any]) -> EncoderConfig:
     sets = [f"run.{key}={value}" for key, value in run["run"].items() if value != ""]
     about = [f"image_size={run['image_size']}", f"implementation={run['implementation']}"]
-    return load_config(run["preset"], [*about, *sets])
+    return load_config(OWN.get(run["preset"], run["preset"]), [*about, *run.get("sets", ()), *sets])
 
 
 def name_of(run: dict[str, Any]) -> str:
@@ -88,7 +90,9 @@ def name_of(run: dict[str, Any]) -> str:
     unusual = [
         f"{key}={run['run'][key]}" for key, usual in USUAL.items() if run["run"].get(key, usual) != usual
     ]
-    return " ".join(map(str, (*about, *(run["run"].get(key, False) for key in keys), *unusual)))
+    return " ".join(
+        map(str, (*about, *(run["run"].get(key, False) for key in keys), *run.get("sets", ()), *unusual))
+    )
 
 
 def difference(run: dict[str, Any]) -> tuple[int, int, int]:
@@ -105,7 +109,7 @@ def difference(run: dict[str, Any]) -> tuple[int, int, int]:
     return 0, 0, NOT_EQUAL.get((preset, about["attention"]), (0, ""))[0]
 
 
-@pytest.mark.parametrize("run", sampled(RUNS, 4), ids=name_of)
+@pytest.mark.parametrize("run", sampled(RUNS, 5), ids=name_of)
 def test_a_run_takes_what_torch_counted_as_a_whole_and_in_each_layer_and_kinds_sum_to_it(run) -> None:
     cuda, config = cuda_of(load_device(run["device"])), config_of(run)
     assert cuda is not None
@@ -155,7 +159,7 @@ def test_the_runs_are_of_the_torch_that_is_named_and_of_every_family(dtype, auto
     assert {run["torch"] for run in RUNS} == {"2.14.1+cu130"}
     blocks = {stage.block for preset in presets() for stage in load_config(preset).stages}
     of_this_type = (run for run in RUNS if {dtype, autocast, mode} <= set(map(str, run["run"].values())))
-    assert {stage.block for run in of_this_type for stage in load_config(run["preset"]).stages} >= blocks
+    assert {stage.block for run in of_this_type for stage in config_of(run).stages} >= blocks
 
 
 def test_what_a_training_step_of_vit_h_holds_when_softmax_goes_backward() -> None:

@@ -10,7 +10,6 @@ keys, r upscale.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from ...encoder.keys import Pair
 from ...encoder.plan import LayerConfig, PartConfig
+from ...stack.by_cpu import made_by_cpu
 from ...stack.windows import add_mask, cut, join, shift_mask, shifted, shifted_back
 from ..swin.stack import Mlp, relative_position_index
 from ..swinir.stack import IMG_RANGE, NORM_EPS, conv3, mean_of, steps_of, upsampling
@@ -122,7 +122,8 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, self.num_heads))
         self.has_own_index = not shares(layer)
         if self.has_own_index:
-            self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
+            own = made_by_cpu(relative_position_index, size)
+            self.register_buffer("relative_position_index", own, persistent=False)
         self.qkv = nn.Linear(dim, 3 * dim, bias=stage.qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
@@ -265,13 +266,6 @@ class OverlappingAttention(nn.Module):
         # (B, 2 * C * K, windows) -> (2, B, windows, K, C)
         kv_windows = self.unfold(kv).reshape(B, 2, C, K, -1).permute(1, 0, 4, 3, 2)
         return kv_windows.reshape(2, -1, K, C).contiguous()
-
-
-def made_by_cpu(make: Callable[..., Tensor], *sizes: Pair) -> Tensor:
-    """A buffer for the device on which the encoder is built, which then has nothing else of it, as of the authors' code."""
-    device = torch.get_default_device()
-    with torch.device("cpu"):
-        return make(*sizes).to(device)
 
 
 def overlapping_index(size: Pair, keys: Pair) -> Tensor:

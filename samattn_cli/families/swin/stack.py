@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...encoder.keys import Size
 from ...encoder.plan import LayerConfig, PartConfig
+from ...stack.by_cpu import made_by_cpu
 from ...stack.patches import in_whole_patches, patch_convolution
 from ...stack.windows import add_mask, crop, cut, join, of_images, padded, shift_mask, shifted, shifted_back
 from .words import SQUARE, corners, merging_of_neck, norm_stages, square_of, table_window
@@ -39,7 +40,8 @@ class ShiftedWindows(nn.Module):
         self.attn = attention
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
         self.mlp = Mlp(stage.embed_dim, stage.mlp_dim)
-        mask = shift_mask(layer.grid, self.window_size, self.shift_size) if self.shift_size else None
+        sizes = layer.grid, self.window_size, self.shift_size
+        mask = made_by_cpu(shift_mask, *sizes) if self.shift_size else None
         self.register_buffer("attn_mask", mask, persistent=False)
 
     def attend(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -86,7 +88,8 @@ class WindowAttention(nn.Module):
         self.tokens = prod(layer.windows.size)
         entries = prod(2 * side - 1 for side in size)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, self.num_heads))
-        self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
+        index = made_by_cpu(relative_position_index, size)
+        self.register_buffer("relative_position_index", index, persistent=False)
         self.qkv = nn.Linear(dim, 3 * dim, bias=stage.qkv_bias)
         self.proj = nn.Linear(dim, dim)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...encoder.keys import Size
 from ...encoder.plan import LayerConfig, PartConfig
+from ...stack.by_cpu import made_by_cpu
 from ...stack.windows import add_mask, crop, padded
 from ..swin.stack import NORM_EPS, ShiftedWindows, quarters_of, relative_position_index
 
@@ -60,8 +61,10 @@ class WindowAttention(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(BIAS_HIDDEN, self.num_heads, bias=False),
         )
-        self.register_buffer("relative_coords_table", relative_coords_table(size), persistent=False)
-        self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
+        coords = made_by_cpu(relative_coords_table, size)
+        self.register_buffer("relative_coords_table", coords, persistent=False)
+        index = made_by_cpu(relative_position_index, size)
+        self.register_buffer("relative_position_index", index, persistent=False)
         self.qkv = nn.Linear(dim, 3 * dim, bias=stage.zeroed_key_bias)
         has_two = stage.qkv_bias and not stage.zeroed_key_bias
         self.q_bias = nn.Parameter(torch.zeros(dim)) if has_two else None

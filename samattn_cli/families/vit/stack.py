@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...encoder.keys import Pair
 from ...encoder.plan import LayerConfig, PartConfig
+from ...stack.by_cpu import made_by_cpu
 from ...stack.norms import NORM_EPS, LayerNorm2d
 from ...stack.patches import in_whole_patches, patch_convolution
 from ...stack.rel_pos import decomposed_terms, joint_term, resized_relative_positions
@@ -51,7 +52,8 @@ class Block(WindowedBlock):
     """SAM's block. SAM does not shift windows; a config that does shifts them like Swin."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
-        stage = layer.stage
+        stage, sizes = layer.stage, (layer.grid, layer.windows.size, layer.shift_size)
+        mask = made_by_cpu(shift_mask, *sizes) if layer.is_shifted else None
         attn = Attention(
             stage.embed_dim,
             stage.num_heads,
@@ -59,7 +61,7 @@ class Block(WindowedBlock):
             rel_pos=stage.rel_pos,
             size=layer.rel_pos_size,
             kernel=kernel,
-            mask=shift_mask(layer.grid, layer.windows.size, layer.shift_size) if layer.is_shifted else None,
+            mask=mask,
         )
         super().__init__(layer, attn, MLP(stage.embed_dim, stage.mlp_dim))
 

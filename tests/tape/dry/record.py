@@ -18,10 +18,10 @@ from typing import Any
 from samattn_cli import load_config
 from samattn_cli.encoder.applicable_keys import RUN_READERS, mapping_of, unused_keys
 from samattn_cli.encoder.model import EncoderConfig
+from tests.tape.dry.later import BOTH, OWN, SMALL_ENCODERS
 from tests.tape.dry.many import measured
 
 PATH = Path(__file__).with_name("runs.json")
-BOTH = "inference,training"
 
 SMALL = {
     "sam_vit_b": {"--resolutions": "224"},
@@ -278,8 +278,9 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("training", "run.autocast=bfloat16"),
         )
     ),
+    *SMALL_ENCODERS,
 )
-"""Preset, device, options of `samattn measure`; an option with several values is given several times."""
+"""Preset, or encoder of `OWN`, device, options of `samattn measure`; an option with several values is given several times."""
 
 
 def configs(preset: str, options: dict[str, str]) -> Iterator[EncoderConfig]:
@@ -292,10 +293,18 @@ def configs(preset: str, options: dict[str, str]) -> Iterator[EncoderConfig]:
         [f"{keys[key]}={value}" for value in text.split(",")] for key, text in options.items() if key in keys
     ]
     for chosen in product(*given):
-        yield load_config(preset, [*chosen, *sets])
+        yield load_config(OWN.get(preset, preset), [*chosen, *sets])
 
 
-def case_of(preset: str, device: str, config: EncoderConfig, figures: dict[str, Any]) -> dict[str, Any]:
+def sets_of(options: dict[str, str]) -> list[str]:
+    """What a case sets besides what `case_of` reads from its config."""
+    sets = options.get("--set", "").split()
+    return [each for each in sets if not each.startswith(("run.", "implementation="))]
+
+
+def case_of(
+    preset: str, device: str, config: EncoderConfig, figures: dict[str, Any], sets: list[str]
+) -> dict[str, Any]:
     """A case of `runs.json`."""
     import torch
 
@@ -306,6 +315,7 @@ def case_of(preset: str, device: str, config: EncoderConfig, figures: dict[str, 
         "torch": torch.__version__,
         "image_size": whole["image_size"],
         "implementation": whole.get("implementation", "reference"),
+        **({"sets": sets} if sets else {}),
         "run": {key: value for key, value in whole["run"].items() if not is_unused(whole["run"], key)},
         "allocated_bytes": figures["peak_allocated_bytes"],
         "reserved_bytes": figures["peak_reserved_bytes"],
@@ -322,22 +332,22 @@ def main(first: int = 1) -> None:
     """Record all from the case with this number on, those of one device and one setting of the allocator together."""
     cases: list[dict[str, Any]] = [] if first == 1 else json.loads(PATH.read_text("utf-8"))
     wanted = [
-        (preset, device, config)
+        (preset, device, config, sets_of(options))
         for preset, device, options in CASES[first - 1 :]
         for config in configs(preset, options)
     ]
     found: dict[int, dict[str, Any]] = {}
     groups: dict[tuple[str, str], list[int]] = {}
-    for number, (_, device, config) in enumerate(wanted):
+    for number, (_, device, config, _) in enumerate(wanted):
         groups.setdefault((device, config.run.allocator), []).append(number)
     for (device, allocator), numbers in groups.items():
         print(f"{device} {allocator}: {len(numbers)}", file=sys.stderr, flush=True)
         outcomes = measured(device, allocator, [mapping_of(wanted[number][2]) for number in numbers])
         found |= dict(zip(numbers, outcomes, strict=True))
-    for number, (preset, device, config) in enumerate(wanted):
+    for number, (preset, device, config, sets) in enumerate(wanted):
         if found[number]["status"] != "measured":
             sys.exit(f"{preset} on {device}: {found[number]['message']}")
-        cases.append(case_of(preset, device, config, found[number]["measured"]))
+        cases.append(case_of(preset, device, config, found[number]["measured"], sets))
     PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
 
 
