@@ -13,7 +13,7 @@ from ..encoder.tree import Node
 from ..encoder.wording import short
 from ..errors import DeviceError, Message, UsageError, code_of, did_you_mean
 from ..figures import FIGURES, OF_ENCODER, figure_for_option, listed
-from ..files.load import Override, option_where, override_of
+from ..files.load import Override, option_where, override_of, versions_as_text
 from ..files.yaml12 import parse_yaml
 from ..render import PAGES, PICTURES, TABLES, TEXTS
 from ..units import format_things
@@ -331,7 +331,7 @@ def _grid(
 def _values(key: str, text: str) -> Iterator[Override]:
     """The values of ``--vary KEY=A,B``, each YAML or a range of whole numbers."""
     where = option_where("--vary", f"{key}={text}")
-    items = parse_yaml(f"[{text}]", where, located=False)
+    items = parse_yaml(f"[{versions_as_text(key, text)}]", where, located=False)
     for node in items.value if isinstance(items.value, list) else ():
         steps = span("--vary", node.value) if isinstance(node.value, str) else None
         if steps is not None and len(steps) > MOST_VALUES:

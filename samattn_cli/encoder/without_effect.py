@@ -27,9 +27,12 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         yield Message(
             CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
         )
-    if run.torch_version != NEWEST and run.attention == "eager":
-        text = "it decides which kernels sdpa and fused attention run, and this attention is eager"
-        yield Message(CODE, f"run.torch {run.torch} has no effect: {text}")
+    if run.torch_version != NEWEST and run.attention == "eager" and not on_cuda:
+        text = (
+            "it decides which kernels sdpa and fused attention run, and cuBLASLt's workspace on a CUDA device: use "
+            "run.attention sdpa, or add --device, such as --device a100_80"
+        )
+        yield Message(CODE, f"run.torch {run.torch} has no effect here: {text}")
     yield from _of_fsdp(run)
     if not run.tf32:
         return

@@ -41,6 +41,7 @@ from .sources import DISK, Files
 from .yaml12 import MAX_DEPTH, NOT_TEXT, is_text, parse_yaml
 
 INDEX = re.compile(r"[0-9]{1,9}")
+NUMBER = re.compile(r"""(?<![\w.+"'-])\d+\.\d+(?![\w.+"'-])""")
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
@@ -65,7 +66,13 @@ def parse_override(text: str, option: str = "--set") -> Override:
     if not equals or not key.strip() or not value.strip():
         message = Message("not-key-value", "must be KEY=VALUE, such as 'window_size=8'")
         raise ConfigError([Problem(where, message)])
-    return override_of(key.strip(), parse_yaml(value, where, located=False), where)
+    key = key.strip()
+    return override_of(key, parse_yaml(versions_as_text(key, value), where, located=False), where)
+
+
+def versions_as_text(key: str, text: str) -> str:
+    """YAML for the values of a key; versions of torch in quotes, because 2.10 would be the number 2.1."""
+    return NUMBER.sub(r'"\g<0>"', text) if key == "run.torch" else text
 
 
 def override_of(key: str, value: Node, where: str) -> Override:

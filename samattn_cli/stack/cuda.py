@@ -193,9 +193,14 @@ def random_state_on_host(func: Any, args: Sequence[Any], results: Any) -> Any:
     return (*results[:2], *(torch.empty((), dtype=torch.int64, device="cpu") for _ in range(2)))
 
 
-def _rows_are_dense(*operands: Tensor | None) -> bool:
-    """Whether fused kernels can read queries, keys, values and mask: check_last_dim_stride_equals_1_dense in sdp_utils.cpp."""
-    return all(x is None or x.stride(-1) == 1 or x.shape[-1] == 1 for x in operands)
+def _rows_are_dense(*operands: Tensor, mask: Tensor | None) -> bool:
+    """Whether fused kernels can read queries, keys, values and mask: check_last_dim_stride_equals_1_dense in sdp_utils.cpp.
+
+    The stride of the mask matters also for one key.
+    """
+    if mask is not None and mask.stride(-1) != 1:
+        return False
+    return all(x.stride(-1) == 1 or x.shape[-1] == 1 for x in operands)
 
 
 def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
@@ -219,7 +224,7 @@ def _attention(
         raise NotImplementedError(
             "scaled_dot_product_attention with dropout, a causal mask or grouped queries"
         )
-    if not is_fused or not _rows_are_dense(q, k, v, attn_mask):
+    if not is_fused or not _rows_are_dense(q, k, v, mask=attn_mask):
         return unfused(q, k, v, attn_mask, scale=scale)
     if q.dim() == FUSED_DIMS - 1:
         q, k, v = (x.unsqueeze(0) for x in (q, k, v))

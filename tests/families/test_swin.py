@@ -193,6 +193,26 @@ def test_indexes_and_masks_are_memory_of_the_encoder():
     assert weights_bytes(forward(config)) == weights + 2 * 16 * 16 * 8 + 2 * 2 * 16 * 16 * 4
 
 
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_a_bias_of_one_key_is_not_dense_for_several_heads(num_heads):
+    """(1, h, 1, 1) with a last stride of h: kernels of attention take it for one head alone, as torch's checks say."""
+    stage = {
+        "block": "swin",
+        "embed_dim": 8 * num_heads,
+        "depth": 1,
+        "num_heads": num_heads,
+        "window_size": 1,
+    }
+    run = {"attention": "sdpa", "dtype": "bfloat16"}
+    config = load_config(
+        {"image_size": 8, "patch_size": 4, "pos_embed": "none", "stages": [stage], "run": run}
+    )
+    ops = (op for segment in forward(config).segments for op in segment.recording.ops)
+    kernels = {op.choice.kernel for op in ops if op.choice}
+    assert kernels == ({"efficient"} if num_heads == 1 else {"math"})
+    assert_exact(config, every_layer=True)
+
+
 # --- what is refused ---------------------------------------------------------------------------------------------------
 
 

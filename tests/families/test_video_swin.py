@@ -263,3 +263,11 @@ def test_monais_weights_give_its_outputs(width):
         sum(weight.numel() for weight in theirs.parameters()),
         counted.get_total_flops(),
     )
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_libraries_without_videos_say_so(library):
+    with pytest.raises(ConfigError) as error:
+        load_config("swin3d_t", [f"implementation={library}"])
+    assert set(error.value.codes) == {"implementation-cannot-run"}
+    assert "runs only with images" in str(error.value)

@@ -266,7 +266,7 @@ def of_transformers(config: "EncoderConfig") -> list[Wanted]:
 def of_timm(config: "EncoderConfig") -> list[Wanted]:
     """What SwinTransformer and SwinTransformerV2 of timm have: those of transformers, and windows cut in each direction."""
     window = config.stages[0].window_size[0]
-    fits = all(rows == columns or (rows > window and columns > window) for rows, columns in grids_of(config))
+    fits = all(len(set(grid)) == 1 or min(grid) > window for grid in grids_of(config))
     return [
         *of_transformers(config),
         (("image_size",), fits, "grids that are larger than the window, or square"),
