@@ -98,6 +98,14 @@ def format_change(share: float) -> str:
     return Rounded(f"{percent if float(percent) else '0.00'} %", -share, "%")
 
 
+def format_growth(share: float) -> str:
+    """A change of any size: 0.5 -> "+50.00 %"; one that rounds to nothing has one digit: 0.0000251 -> "+0.003 %"."""
+    percent = 100 * share
+    if not percent or abs(percent) >= SMALLEST_PERCENT:
+        return format_change(-share)
+    return Rounded(f"{Decimal(f'{percent:.0e}'):+f} %", share, "%")
+
+
 def format_ms(value_ms: float) -> str:
     """Four digits: 3.14159 -> "3.14 ms", 65_432 -> "65.43 s"."""
     return Rounded(_scaled(round(value_ms * 1000), 1000, TIME_UNITS), value_ms, "ms")
@@ -111,11 +119,11 @@ def format_percent(share: float) -> str:
 def format_share(share: float, sign: Literal["", "+"] = "") -> str:
     """Like `format_percent`, for any size: 0.00001 -> "<0.01 %", 0.125 -> "12.50 %", 34 -> "3,400 %".
 
-    With the sign "+", positive shares get a plus sign.
+    With the sign "+", positive shares get a plus sign, and one that rounds to nothing has one digit: "+0.003 %".
     """
     percent = 100 * share
     if percent and abs(percent) < SMALLEST_PERCENT:
-        return f"{'-' if percent < 0 else sign}<{SMALLEST_PERCENT} %"
+        return format_growth(share) if sign else f"{'-' if percent < 0 else ''}<{SMALLEST_PERCENT} %"
     return f"{percent:{sign},.{0 if abs(percent) >= LARGE_PERCENT else 2}f} %"
 
 

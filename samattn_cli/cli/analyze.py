@@ -163,7 +163,7 @@ def analyze(
         if verify is not False:
             found, cost = _cross_checked(encoder, anew=verify is True)
             report = replace(report, crosscheck=found)
-            options = replace(options, verify=cost * sys.stdout.isatty())
+            options = replace(options, verify=cost * (found.status == "exact" and _has_terminal()))
     except KeyboardInterrupt:
         report = replace(report, crosscheck=CrossCheck.not_run("skipped", "interrupted"))
         raise
@@ -176,6 +176,11 @@ def analyze(
     if verify and (missing := how_to_install()):
         say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     finish(report.crosscheck, insist=verify is True)
+
+
+def _has_terminal() -> bool:
+    """Whether standard output is a terminal, which shows what the cross-check cost."""
+    return sys.stdout.isatty()
 
 
 def _cross_checked(config: EncoderConfig, *, anew: bool) -> tuple[CrossCheck, str]:

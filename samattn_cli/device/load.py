@@ -9,6 +9,7 @@ from typing import Any
 
 from ..encoder.tree import Loc, Node
 from ..encoder.validate import LocatedMessage, validated
+from ..encoder.wording import cut
 from ..errors import ConfigError, Message, Problem
 from ..files.file_kinds import DEVICE
 from ..files.sources import Source, read_source
@@ -32,7 +33,10 @@ def load_device(reference: str | Path, where: str = "samattn") -> Device:
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
+        TypeError: for a reference of another type.
     """
+    if not isinstance(reference, str | Path):
+        raise TypeError(f"load_device takes a name or a path, not {cut(repr(reference))}")
     return device_of(device_source(reference, where))
 
 

@@ -6,6 +6,7 @@ the frozen model.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -14,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..encoder.applicable_keys import without_replaced_keys
+from ..encoder.applicable_keys import mapping_of, without_replaced_keys
 from ..encoder.model import EncoderConfig
 from ..encoder.normalize import by_axis, normalized
 from ..encoder.registry import version
@@ -40,6 +41,8 @@ from .presets import load_preset
 from .sources import DISK, Files
 from .yaml12 import MAX_DEPTH, NOT_TEXT, is_text, parse_yaml
 
+Loadable = str | Path | Mapping[str, Any] | EncoderConfig
+"""What `load_config` takes."""
 INDEX = re.compile(r"[0-9]{1,9}")
 NUMBER = re.compile(r"""(?<![\w.+"'-])\d+\.\d+(?![\w.+"'-])""")
 Argument = TypeVar("Argument")
@@ -111,7 +114,7 @@ class Loaded:
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any],
+    source: Loadable,
     overrides: str | Iterable[str | Override] = (),
     *,
     files: Files = DISK,
@@ -119,30 +122,39 @@ def load_config(
     """Load an encoder config.
 
     Args:
-        source: a path to a YAML file, the name of a preset, "-" for standard input, or a mapping with the keys of
-            a config file.
+        source: a path to a YAML file, the name of a preset, "-" for standard input, a mapping with the keys of
+            a config file, or a config, on which overrides are laid.
         overrides: values that replace the file's, each "key=value" ("window_size=8", "stages.0.depth=4",
             "run.dtype=float16").
         files: where its path and those that it extends lead: the disk, or a commit's files.
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
+        TypeError: for a source of another type.
     """
+    if isinstance(source, EncoderConfig) and not overrides:
+        return source
     preset = load_preset(source) if isinstance(source, str) and not overrides and files is DISK else None
     return preset or load_located(source, overrides, files=files).config
 
 
 def load_located(
-    source: str | Path | Mapping[str, Any],
+    source: Loadable,
     overrides: str | Iterable[str | Override] = (),
     *,
     files: Files = DISK,
 ) -> Loaded:
     """Like `load_config`, but also returns the places of the keys."""
+    if isinstance(source, EncoderConfig):
+        source = mapping_of(source)
     if isinstance(source, Mapping):
         document = Document(from_python(source), Path(), "encoder", files)
-    else:
+    elif isinstance(source, str | os.PathLike):
         document = read_document(str(source), Path(), "samattn", files)
+    else:
+        raise TypeError(
+            f"a config is loaded from a path, the name of a preset or a mapping, not {cut(repr(source))}"
+        )
     changes = [overrides] if isinstance(overrides, str) else list(overrides)
     return _loaded(document, changes)
 

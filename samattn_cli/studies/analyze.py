@@ -24,6 +24,7 @@ from ..reports.op_span import OpSpan
 from ..tape.other_sizes import other_sizes
 from ..verdicts import CrossCheck
 from .against_published import published
+from .arguments import check_asked
 from .attention_kernels import attention_kernels, findings_of
 from .changes import changes_of, fix_of, pairs_of
 from .communication import communication
@@ -70,8 +71,7 @@ def analyze(
     Raises:
         UsageError: if the device cannot compute in the type of the run.
     """
-    if not isinstance(config, EncoderConfig):
-        raise TypeError(f"analyze takes an EncoderConfig, not {config!r}; use load_config to make one")
+    check_asked("analyze", config, device)
     passes = Passes(config, device)
     layers = layers_of(passes)
     totals = _totals(passes)

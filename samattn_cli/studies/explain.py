@@ -17,6 +17,7 @@ from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, atoms_of
 from ..tape.symbols.written import Writer
 from ..tape.tools import what_others_say
+from .arguments import check_config
 from .attention_kernels import by_capability
 from .layers import no_such_place
 from .passes import Passes
@@ -42,6 +43,7 @@ def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Exp
     Raises:
         UsageError: if the encoder has no such layer, part or operation, or it has no such figure.
     """
+    check_config("explain", config)
     metric = figure_for_option("metric", metric, EXPLAINED, "has no formula")
     figure = FIGURES[metric]
     if figure.by_mode and config.run.mode == "training":

@@ -22,6 +22,7 @@ from ..records import replace
 from ..reports.candidate import Candidate
 from ..reports.checkpoints import CheckpointAnswer
 from ..reports.fit import Answer, AsItIs, Fit, Gap, Unmodelled, Vary
+from .arguments import check_config
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
 from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
 from .passes import Passes
@@ -66,6 +67,9 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
     Raises:
         UsageError: if the encoder supports none of the kernels, or nothing in the question can grow.
     """
+    check_config("fit", config)
+    if not isinstance(memory, int | Device):
+        raise TypeError(f"fit takes a number of bytes or a Device, not {memory!r}")
     unmodelled = {kernel: reason for kernel in asked.kernels if (reason := unfit(kernel, config))}
     if len(unmodelled) == len(asked.kernels):
         raise _all_of(unmodelled.values())

@@ -12,7 +12,7 @@ from ..encoder.keys import Size
 from ..encoder.model import EncoderConfig
 from ..encoder.wording import short
 from ..errors import ConfigError, UsageError
-from ..files.load import Override, load_config
+from ..files.load import Loadable, Override, load_config
 from ..files.sources import STDIN
 from ..records import dataclass
 from ..reports.sweep import Axis
@@ -117,7 +117,7 @@ def plain(value: Any) -> Any:
 
 
 def encoders_of(
-    references: Sequence[str], laid_over: Sequence[Override], grid: Grid
+    references: Sequence[Loadable], laid_over: Sequence[Override], grid: Grid
 ) -> Iterator[list[EncoderConfig]]:
     """The encoders of each config, one for each combination of `grid.variations`, at the first point of the grid.
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import is_valid
+from ..encoder.wording import cut
 from ..errors import UsageError, at_place
 from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
-from ..files.load import Override
+from ..files.load import Loadable, Override
 from ..reports.sweep import Fitting, MemoryFitting, Sweep, default_metrics
+from .arguments import check_device
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_windows, encoders_of, groups_of, plain
 from .left_out import without_unfit
@@ -31,7 +34,7 @@ Columns = dict[str, Any]
 
 
 def sweep(
-    references: Sequence[str],
+    references: Sequence[Loadable],
     grid: Grid,
     metrics: Sequence[str] | None = None,
     *,
@@ -56,6 +59,10 @@ def sweep(
     Raises:
         ConfigError, UsageError: if an encoder is not valid at any point of the grid, or the grid is too large.
     """
+    if isinstance(references, str | EncoderConfig):
+        raise TypeError(f"sweep takes a list of configs, such as ['sam_vit_b'], not {cut(repr(references))}")
+    if device is not None:
+        check_device("sweep", device)
     grid.check_size(len(references))
     by_config = list(encoders_of(references, laid_over, grid))
     names = _names(references, [encoders[0] for encoders in by_config])
@@ -106,17 +113,21 @@ def _fitting(device: Device, columns: Columns) -> Fitting:
     return Fitting(device.name, device.description, device.memory_size, device.usable_bytes, fitting)
 
 
-def _names(references: Sequence[str], configs: Sequence[EncoderConfig]) -> list[str]:
+def _names(references: Sequence[Loadable], configs: Sequence[EncoderConfig]) -> list[str]:
     """The configs' own names if they differ, else the references.
 
     Raises:
         UsageError: if a reference is given twice.
     """
-    if len(set(references)) < len(references):
-        twice = next(name for name in references if references.count(name) > 1)
-        raise UsageError("given-twice", f"{twice}: the config is given twice")
+    labels = [
+        str(reference) if isinstance(reference, str | Path) else config.name
+        for reference, config in zip(references, configs, strict=True)
+    ]
+    if len(set(labels)) < len(labels):
+        twice = next(name for name in labels if labels.count(name) > 1)
+        raise UsageError("given-twice", f"{twice}: the config is given twice, or two configs have this name")
     names = [config.name for config in configs]
-    return names if len(set(names)) == len(names) else list(references)
+    return names if len(set(names)) == len(names) else labels
 
 
 def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderConfig]) -> Columns:

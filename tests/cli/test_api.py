@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import samattn_cli
-from samattn_cli import Grid, SamattnError, analyze, explain, from_json, load_config, sweep, to_json
+from samattn_cli import Goal, Grid, SamattnError, analyze, explain, from_json, load_config, sweep, to_json
 from samattn_cli.gate.reports.baseline import Entry
 from samattn_cli.gate.reports.baseline import to_text as baseline_text
 from samattn_cli.reports.text import FILES, KINDS
@@ -114,3 +114,51 @@ def test_operations_sum_to_their_layer():
                 place.name,
                 figure,
             )
+
+
+IN_PLACE_OF_A_CONFIG = (
+    analyze,
+    lambda name: explain(name, "0"),
+    lambda name: samattn_cli.fit(name, 2**30),
+    samattn_cli.compare_placements,
+    lambda name: samattn_cli.plan(name, [], Goal(gpus=2, global_batch=2)),
+)
+
+
+@pytest.mark.parametrize("study", IN_PLACE_OF_A_CONFIG)
+def test_a_study_that_gets_a_name_says_how_to_load_it(study):
+    with pytest.raises(TypeError, match="takes an EncoderConfig, not 'sam_vit_b'; use load_config"):
+        study("sam_vit_b")
+
+
+CONFIG = load_config({"image_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2})
+SMALL = Grid(resolutions=((64, 64),))
+WRONG = {
+    "a list of configs, such as ['sam_vit_b'], not 'sam_vit_b'": lambda: sweep("sam_vit_b", SMALL),
+    "a list of configs, such as ['sam_vit_b'], not EncoderConfig(": lambda: sweep(CONFIG, SMALL),
+    "sweep takes a Device, not 'h100'; use load_device": lambda: sweep([CONFIG], SMALL, device="h100"),
+    "analyze takes a Device, not 'h100'; use load_device": lambda: analyze(CONFIG, device="h100"),
+    "fit takes a number of bytes or a Device, not '24GiB'": lambda: samattn_cli.fit(CONFIG, "24GiB"),
+    "plan takes a list of devices, not 'h100'": lambda: samattn_cli.plan(
+        CONFIG, "h100", Goal(gpus=2, global_batch=2)
+    ),
+    "load_device takes a name or a path, not 5": lambda: samattn_cli.load_device(5),
+    "the name of a preset or a mapping, not None": lambda: load_config(None),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_an_argument_of_another_type_is_named(message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        WRONG[message]()
+
+
+def test_a_config_is_taken_where_a_reference_is():
+    assert load_config(CONFIG) is CONFIG
+    assert load_config(CONFIG, "depth=3").stages[0].depth == 3
+    assert load_config(load_config("swin_t"), "image_size=256") == load_config("swin_t", "image_size=256")
+    wide = load_config(CONFIG, ["name=wide", "embed_dim=64"])
+    assert sweep([CONFIG, wide], SMALL).configs == (CONFIG, wide)
+    with pytest.raises(SamattnError) as error:
+        sweep([CONFIG, load_config(CONFIG, "depth=3")], SMALL)
+    assert error.value.codes == ("given-twice",)

@@ -106,3 +106,11 @@ def test_analyze_checks_a_config_once_and_anew_if_it_is_asked_for(monkeypatch) -
         assert result.exit_code == 0
         assert "✓ exact: counts and memory equal" in result.stdout
     assert len(runs) == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_check_that_could_not_run_says_why_and_not_what_it_cost(monkeypatch) -> None:
+    monkeypatch.setattr("samattn_cli.studies.verify.missing_packages", lambda: ["torch"])
+    monkeypatch.setattr("samattn_cli.cli.analyze._has_terminal", lambda: True)
+    result = CliRunner().invoke(app, ["analyze", "sam_vit_b", "--brief"])
+    assert "! not cross-checked: torch is not installed\n" in result.stdout

@@ -5,8 +5,10 @@ from samattn_cli.units import (
     format_change,
     format_count,
     format_exact,
+    format_growth,
     format_percent,
     format_ratio,
+    format_share,
 )
 
 
@@ -65,3 +67,12 @@ def test_shares_changes_and_ratios():
     assert format_change(0.00001) == "0.00 %"
     assert format_ratio(17.468) == "17.47x"
     assert format_ratio(21_905_075.8) == "2.19e+07x"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.5, "+50.00 %"), (0, "0.00 %"), (16_000 / 637_026_048, "+0.003 %"), (-1e-8, "-0.000001 %")],
+)
+def test_a_change_has_a_digit_that_is_not_0(share, text):
+    assert format_growth(share) == text
+    assert share == 0 or format_share(share, "+") == text

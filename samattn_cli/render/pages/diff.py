@@ -8,7 +8,7 @@ from typing import Any
 from ...figures import FIGURES, names, of
 from ...metric_names import path_of
 from ...reports.diff import CHANGED, Diff, FigureChange, LayerChange
-from ...units import Figures, Rounded, format_apart, format_change, format_percent, format_things, ranges
+from ...units import Figures, Rounded, format_apart, format_growth, format_things, ranges
 from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
 from ..options import Options
@@ -21,7 +21,6 @@ OF_LAYERS = names(sorted(SUMMED, key=lambda figure: -figure.telling))
 """The figures of layers, the most telling first."""
 NARROW, WIDE = 2, 4
 """Figures that the table of layers shows."""
-SMALLEST = 1e-4  # share of a change that two decimals of a percentage show
 LONGEST = 14  # of the names of layers that a row has
 
 
@@ -103,9 +102,7 @@ def _bare(text: str, metric: str) -> str:
 def _percent(figure: FigureChange) -> str:
     if not figure.before:
         return ""
-    share = figure.change / figure.before
-    sign = "+" if share > 0 else "-"
-    return format_change(-share) if abs(share) >= SMALLEST else f"{sign}<{format_percent(SMALLEST)}"
+    return format_growth(figure.change / figure.before)
 
 
 def _layers(report: Diff, options: Options) -> Table:

@@ -8,6 +8,7 @@ from ...device.model import Device
 from ...encoder.model import EncoderConfig
 from ...errors import Message, UsageError, code_of
 from ...reports.placements import PlacementReport, Placements
+from ..arguments import check_asked
 from ..flow import flow_of
 from ..passes import Passes
 from ..progress import Tell, silent
@@ -36,6 +37,7 @@ def compare_placements(
     Raises:
         UsageError: for a placement that is not valid for the encoder, and for a search that is too large.
     """
+    check_asked("compare_placements", config, device)
     own = ComparedEncoder.of(config, "own")
     compared, unfit = placements(config, asked) if asked or search is None else ((own,), ())
     try:

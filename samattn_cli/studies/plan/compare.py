@@ -9,6 +9,7 @@ from ...encoder.model import EncoderConfig
 from ...errors import Message, UsageError, code_of
 from ...records import replace
 from ...reports.plan import Plan, PlanCard, PlanChoice, PlanSize
+from ..arguments import check_config, check_device
 from ..progress import Tell, silent
 from .choices import settings
 from .evaluate import Card, Trial
@@ -35,6 +36,11 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
         UsageError: if the global batch cannot be reached, a price is of a card that is not compared, or no choice can be
             derived.
     """
+    check_config("plan", config)
+    if isinstance(devices, str | Device):
+        raise TypeError(f"plan takes a list of devices, not {devices!r}")
+    for device in devices:
+        check_device("plan", device)
     check(config, devices, goal)
     cards = list(_cards(devices, goal.memory))
     left_out: dict[str, None] = {}
