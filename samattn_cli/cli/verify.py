@@ -14,11 +14,9 @@ from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, SamattnError, UsageError
 from ..files.load import Override, load_config
 from ..render import PAGES, TEXTS
 from ..render.crosscheck import STATUS_STYLES
-from ..render.options import Options
-from ..reports.text import to_json
 from ..reports.verification import Verification, Verified
 from . import complete
-from .output import deliver, emit, guarded, say, terminal_options, working, write_each
+from .output import deliver, guarded, say, terminal_options, working
 from .output_files import output_files
 from .parameters import (
     Outputs,
@@ -34,9 +32,8 @@ if TYPE_CHECKING:
     from ..reports.recording import Recording
 
 FORMATS = (*TEXTS, *PAGES)
-OF_JUDGED = ("terminal", "json")
 Format = Enum("Format", choices(tuple(TEXTS)), type=str)  # type: ignore[misc]
-FORMAT_HELP = "terminal (or text), json, csv or markdown; with --measured and --dry terminal or json; default: terminal."
+FORMAT_HELP = "terminal (or text), json, csv or markdown; default: terminal."
 
 
 @guarded
@@ -99,15 +96,12 @@ def verify(
 
       samattn verify --published -o published.csv
     """
-    is_judged = bool(measured) or dry is not None
-    formats = output_files(output, OF_JUDGED if is_judged and not published else FORMATS)
+    formats = output_files(output, FORMATS)
     shown = chosen(format_)
     if published:
         _alone([*(configs or ()), *(override.where for override in laid_over)], measured, dry)
         _judge_published(shown, formats)
         return
-    if is_judged:
-        _check_format(shown)
     read_stdin_once(configs or ())
     if measured and dry is not None:
         raise UsageError("conflicting-options", "give --measured or --dry, not both")
@@ -119,19 +113,6 @@ def verify(
         _judge_dry(dry, configs, laid_over, shown, formats)
     else:
         _crosscheck(configs, laid_over, shown, formats, every_layer=every_layer)
-
-
-def _check_format(shown: str | None) -> None:
-    """Refuse formats that --measured and --dry do not have.
-
-    Raises:
-        UsageError: if it is one of them.
-    """
-    if shown not in (None, *OF_JUDGED):
-        raise UsageError(
-            "unknown-format",
-            f"--format {shown}: --measured and --dry do not have it; choose from {', '.join(OF_JUDGED)}",
-        )
 
 
 def _crosscheck(
@@ -248,17 +229,9 @@ def _say_judgement(
     shown: str | None,
     formats: Mapping[Path, str],
 ) -> None:
-    from ..render.measured import render_judgement
     from ..studies.judge import judge
 
     judgement = judge(recordings, configs)
-
-    def text(name: str, options: Options) -> str:
-        return to_json(judgement) if name == "json" else render_judgement(judgement, options)
-
-    if shown or not formats:
-        shown = shown or "terminal"
-        emit(text(shown, terminal_options()), shown)
-    write_each(formats, lambda name: text(name, Options()))
+    deliver(judgement, shown, formats, terminal_options())
     if not judgement.is_close:
         raise typer.Exit(EXIT_DIFFERS)

@@ -179,6 +179,12 @@ def _fit() -> Layout:
     return LAYOUT
 
 
+def _judgement() -> Layout:
+    from .pages.judgement import LAYOUT
+
+    return LAYOUT
+
+
 def _metrics() -> Layout:
     from .pages.metrics import LAYOUT
 
@@ -232,6 +238,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "diff": _diff,
     "explanation": _explanation,
     "fit": _fit,
+    "judgement": _judgement,
     "metrics": _metrics,
     "oom": _oom,
     "placements": _placements,

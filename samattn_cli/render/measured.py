@@ -1,18 +1,14 @@
-"""Recordings for a terminal, a row for each case; and predictions compared with them, by case and by layer."""
+"""Recordings for a terminal, a row for each case."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
-from itertools import groupby
 
 from rich.text import Text
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
 from ..encoder.torch_versions import NEWEST
-from ..reports.judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import CUDA_GRAPHS, MeasuredCase, Recording
-from ..units import format_bytes, format_change, format_ms, format_percent, format_size
+from ..units import format_bytes, format_change, format_ms, format_size
 from .elements import Table
 from .formats.terminal import render_tables, to_text
 from .options import Options
@@ -111,78 +107,6 @@ def predicted_of(case: MeasuredCase) -> int | None:
 
 def _off(error: float | None) -> str:
     return "" if error is None else format_change(-error)
-
-
-OF_CUDNN = (
-    "Layers with a convolution are not judged: cuDNN may take a workspace for it, which is not predicted."
-)
-
-
-def render_judgement(judgement: Judgement, options: Options) -> str:
-    """The cases, then the layers of each, then the worst and the median error."""
-    headers = ("", "case", "device", "predicted", "measured", "error", "worst layer", "")
-    numbered = list(enumerate(judgement.cases, 1))
-    rows = tuple(_judged_row(number, case) for number, case in numbered)
-    text = render_tables([Table("", headers, rows, text_columns=(0, 1, 2, 6))], options)
-    reasons = [Text(f"{number}: not judged: {case.message}") for number, case in numbered if not case.whole]
-    text += to_text(reasons, options)
-    for number, case in numbered:
-        if case.layers:
-            title = Text(f"\n{number}: {case_name(case.config)}, on {case.device}", "bold")
-            text += to_text([title], options) + render_tables([_layer_table(case)], options)
-    return text + to_text([Text(), *_summary(judgement)], options)
-
-
-def _judged_row(number: int, case: JudgedCase) -> tuple[str, ...]:
-    name, worst = (str(number), case_name(case.config), case.kind), case.worst_layer
-    if case.whole is None:
-        return (*name, "", "", "", "", "")
-    where = (f"{worst.name} {worst.phase}", format_change(-worst.error)) if worst else ("", "")
-    return (*name, *_figures(case.whole), *where)
-
-
-def _layer_table(case: JudgedCase) -> Table:
-    headers = ("layer", "pass", "predicted", "measured", "error")
-    return Table("", headers, tuple(_layer_rows(case.layers)), text_columns=(0, 1))
-
-
-def _layer_rows(layers: Iterable[JudgedPeak]) -> Iterator[tuple[str, ...]]:
-    """Consecutive layers with the same figures share a row."""
-    for (phase, *_), group in groupby(
-        layers, key=lambda peak: (peak.phase, peak.predicted_bytes, peak.measured_bytes)
-    ):
-        peaks = list(group)
-        first, last = peaks[0], peaks[-1]
-        name = first.name if first is last else f"{first.name} to {last.name}"
-        yield (name, phase, *_figures(first))
-
-
-def _figures(peak: JudgedPeak) -> tuple[str, str, str]:
-    return (
-        format_bytes(peak.predicted_bytes),
-        format_bytes(peak.measured_bytes),
-        format_change(-peak.error),
-    )
-
-
-def _summary(judgement: Judgement) -> Iterator[Text]:
-    yield _errors("Whole", judgement.whole_errors)
-    yield _errors("Layers", judgement.layer_errors)
-    kinds = {case.kind for case in judgement.cases if case.whole}
-    note = "Predicted: what the caching allocator hands out, with cuBLAS workspaces."
-    if "dry" in kinds:
-        note += f" {DRY_RUN}"
-    if "cpu" in kinds:
-        note = "The prediction is for CUDA's kernels and allocator: on the CPU it is shown, but not judged."
-    if any(peak.by_cudnn for case in judgement.cases for peak in case.layers):
-        note += f" {OF_CUDNN}"
-    yield Text(note, "dim")
-    if not judgement.is_close:
-        yield Text(f"An error is larger than {format_percent(MOST_ERROR)}.", "red")
-
-
-def _errors(what: str, errors: Errors) -> Text:
-    return Text(f"{what}: worst {format_percent(errors.worst)}, median {format_percent(errors.median)}")
 
 
 def _bytes(value: int | None) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
 from ..version import __version__
+from .shown import Shown
 
 SCHEMA_VERSION = 1
 MOST_ERROR = 0.01
@@ -46,8 +47,9 @@ class JudgedCase:
 
     @property
     def worst_layer(self) -> JudgedPeak | None:
-        """The one whose error is largest."""
-        return max(self.layers, key=lambda peak: abs(peak.error), default=None)
+        """Of those that are judged, the one whose error is largest."""
+        judged = (peak for peak in self.layers if not peak.by_cudnn)
+        return max(judged, key=lambda peak: abs(peak.error), default=None)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Errors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Judgement(Shown):
     """Every case, and the errors of all that could be judged."""
 
     schema_version: int = SCHEMA_VERSION

@@ -339,8 +339,9 @@ def test_verify_prints_predicted_against_measured_by_case_and_layer(folder):
     text = " ".join(result.stdout.split())
     assert "tiny 64x64 float32 eager batch 1 inference cpu 4.19 MiB 4.18 MiB +0.19 % " in text
     assert "blocks.1 forward 4.19 MiB 4.18 MiB +0.19 %" in text
-    assert re.search(r"Whole: worst \d\.\d\d %, median ", text)
+    assert re.search(r"Whole pass: worst \d\.\d\d %, median ", text)
     assert "on the CPU it is shown, but not judged" in text
+    assert "! not judged: it was measured on a CPU" in text
 
 
 def as_cuda(data):

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...reports.analysis import Analysis
+from ...reports.judgement import Judgement
 from ..crosscheck import CHECK_NAMES, layers_note, verdicts
 from ..elements import Lines, Section, Table
+from ..measured import DRY_RUN
 from ..pages.analysis_evidence import measured_line
 
 MEANINGS = {
@@ -36,7 +38,7 @@ def known(report: Any) -> Iterator[Section]:
     """A table of what is known how, and what the words mean."""
     if report.kind in WITHOUT:
         return
-    rows = tuple(_rows(report))
+    rows = tuple(_of_judgement(report) if report.kind == "judgement" else _rows(report))
     yield _table(rows)
     used = [word for word in MEANINGS if any(row[1] == word for row in rows)]
     if used:
@@ -97,6 +99,19 @@ def _of_analysis(report: Analysis) -> Iterator[tuple[str, ...]]:
         )
     for measured in report.measured:
         yield "peak and time", "measured", measured.status, measured_line(measured, full=True)
+
+
+def _of_judgement(report: Judgement) -> Iterator[tuple[str, ...]]:
+    yield (
+        "predicted memory",
+        "derived",
+        "",
+        "operation by operation, through the rules of torch's memory allocator",
+    )
+    if any(case.kind != "dry" for case in report.cases):
+        yield "measured memory", "measured", "", "by samattn measure"
+    if any(case.kind == "dry" for case in report.cases):
+        yield "measured memory", "traced", "", DRY_RUN
 
 
 def _of_others(report: Any) -> Iterator[tuple[str, ...]]:
