@@ -161,7 +161,7 @@ def _passes_in(memory: int | Device, config: EncoderConfig) -> Passes:
 
 def _candidate(passes: Passes, memory_bytes: int) -> Candidate:
     config, peak = passes.config, passes.peak_bytes
-    used = passes.in_memory or in_bytes(passes, memory_bytes)
+    used = passes.room or in_bytes(passes, memory_bytes)
     return Candidate(
         image_size=config.image_size,
         batch_size=config.run.batch_size,
@@ -279,7 +279,7 @@ class Tried:
             return not refused(passes)
         if refused(passes) or passes.peak_bytes > bytes_of(self.memory):
             return False
-        used = passes.in_memory if self.is_near(place) else None
+        used = passes.room if self.is_near(place) else None
         return used is None or used.fits
 
 
@@ -373,7 +373,7 @@ def _reserved(tried: Tried, places: Iterable[int]) -> Iterator[tuple[int, int]]:
     for place in places:
         passes = tried.passes(place)
         if not refused(passes):
-            yield place, passes.costs.reserved_bytes or 0
+            yield place, (passes.room and passes.room.reserved_bytes) or 0
 
 
 def _answer(vary: Vary, tried: Tried, edge: Edge) -> Answer:

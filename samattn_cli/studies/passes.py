@@ -227,6 +227,15 @@ class Passes:
 
         return in_memory(self, self.device)
 
+    @cached_property
+    def room(self) -> InMemory | None:
+        """The same, for a search over many runs: its peaks take less time, and what each block is for takes more."""
+        if self.device is None:
+            return None
+        from .on_device import room
+
+        return room(self, self.device)
+
     @property
     def allocated_at(self) -> str | None:
         """The operation at which most is allocated; None without a CUDA device."""

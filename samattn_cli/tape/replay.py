@@ -138,9 +138,7 @@ def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None)
     player = Player(passed, cuda, capacity)
     with player.saying_where():
         player.build()
-        player.forward()
-        player.measure()
-        player.forward()
+        player.play_run()
     return player.usage()
 
 
@@ -153,12 +151,7 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
     player = player_of(step, cuda, capacity)
     with player.saying_where():
         player.build()
-        player.step(first=True)
-        for _ in range(1, step.config.run.passes_before):
-            player.step(first=False)
-        if step.config.run.passes_before:
-            player.measure()
-            player.step(first=False)
+        player.play_run()
     return player.usage()
 
 
@@ -232,6 +225,12 @@ class Player:
 
     def prepare(self) -> None:
         """What else a script makes before the first pass: nothing."""
+
+    def play_run(self) -> None:
+        """The pass that is measured, and the one before it."""
+        self.forward()
+        self.measure()
+        self.forward()
 
     def forward(self) -> None:
         """A pass in inference, in which nothing is kept for backward, unless autograd is on."""
@@ -397,6 +396,16 @@ class StepPlayer(Player):
     def prepare(self) -> None:
         """What is around the model."""
         self.wrapping.make({name: nbytes for name, (nbytes, _) in self._resident().items()})
+
+    def play_run(self) -> None:
+        """The step that is measured, and those before it."""
+        before = self.training.config.run.passes_before
+        self.step(first=True)
+        for _ in range(1, before):
+            self.step(first=False)
+        if before:
+            self.measure()
+            self.step(first=False)
 
     def step(self, *, first: bool) -> None:
         """Micro-batches, and the optimizer's step; the gradients of the step before go where `run.zero_grad` says."""
