@@ -15,8 +15,11 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
+from typing import Any
 
-from .graph import Edge, Node, Sum
+from .graph import Copied, Edge, Node, Sum
+from .immutable import immutable
+from .ops import Op
 from .storage import Shape, Storage
 from .tape import Tape
 from .tensor import Tensor, is_contiguous
@@ -68,6 +71,25 @@ def backward(
     return ends
 
 
+@immutable(frozen=True, eq=False)
+class _Watched:
+    """The backward of nodes from which others are copied.
+
+    Attributes:
+        gradient: the storage of the gradient that it is given.
+        ops: its operations.
+        results: the gradients of its operands.
+        changes: by how much it changes how often a storage is held.
+        scope: the last operation's.
+    """
+
+    gradient: Storage
+    ops: tuple[Op, ...]
+    results: tuple[Tensor | None, ...]
+    changes: tuple[tuple[Storage, int], ...]
+    scope: tuple[str, ...]
+
+
 class _Engine:
     def __init__(
         self,
@@ -90,6 +112,8 @@ class _Engine:
         self.uses: defaultdict[Node, int] = defaultdict(
             int
         )  # how many nodes that use a weight are still to run
+        self.templates: dict[Node, Any] = {}  # runs from which nodes are copied, by their first node
+        self.watched: dict[Node, _Watched] = {}
         self._hold(kept)
 
     def expect(self, *starts: Edge | None) -> None:
@@ -97,6 +121,9 @@ class _Engine:
         for node in _reachable(starts):
             self._hold(node.saved)
             self.to_unpack += node.unpacks
+            if node.copied is not None:
+                (run,) = node.copied.template
+                self.templates[run.nodes[0]] = run
             for edge in node.edges:
                 if edge and edge[0].shape:
                     self.uses[edge[0]] += 1
@@ -120,11 +147,50 @@ class _Engine:
             gradients = self.buffers.pop(node)
             if node.shape:
                 self._take_over(node, gradients[0])
+            elif node.copied is not None:
+                self._copy(node, node.copied, gradients[0])
+            elif node in self.templates:
+                self._watch(node, gradients)
             elif node.backward is None:
                 reached[node] = gradients[0]
             else:
                 self._call(node, gradients)
         return tuple(end and reached.get(end[0]) for end in ends)
+
+    def _watch(self, first: Node, gradients: list[Tensor | None]) -> None:
+        """Run the nodes of a template, which no others interrupt, and remember what they do."""
+        run, (gradient,) = self.templates[first], gradients
+        assert gradient is not None  # noqa: S101 - for the type checker: its only output has a gradient
+        held, at = dict(self.holders), len(self.tape.ops)
+        nodes = {*run.nodes}
+        self._call(first, gradients)
+        while self.ready and self.ready[0][-1] in nodes:
+            *_, node = heapq.heappop(self.ready)
+            self._call(node, self.buffers.pop(node))
+        self.watched[first] = _Watched(
+            gradient.storage,
+            tuple(op for op in self.tape.ops[at:] if op.kind != "unpack"),
+            tuple(edge and self.buffers[edge[0]][edge[1]] for edge in run.edges),
+            tuple((x, now - held.get(x, 0)) for x, now in self.holders.items() if now != held.get(x, 0)),
+            self.tape.scope,
+        )
+
+    def _copy(self, node: Node, copied: Copied, gradient: Tensor | None) -> None:
+        """Do what the nodes of a template have done, with other storages."""
+        assert gradient is not None  # noqa: S101 - for the type checker, as above
+        (run,) = copied.template
+        watched = self.watched[run.nodes[0]]
+        new = dict(zip(run.made, copied.storages, strict=True))
+        new[watched.gradient] = gradient.storage
+        new |= {each: Storage(each.nbytes) for op in watched.ops for each in op.allocates}
+        self.tape.ops += [op.with_storages(new) for op in watched.ops]
+        self.tape.scope = watched.scope
+        for storage, change in watched.changes:
+            self.holders[new.get(storage, storage)] += change
+        self.to_unpack -= node.unpacks
+        for edge, result in zip(node.edges, watched.results, strict=True):
+            if result is not None:
+                self._deliver(edge, result.stored_in(new.get(result.storage, result.storage)), is_held=True)
 
     def _call(self, node: Node, gradients: list[Tensor | None]) -> None:
         assert node.backward is not None  # noqa: S101 - the caller has checked; for the type checker

@@ -38,24 +38,44 @@ class Node:
         backward: its derivative; None for a leaf (AccumulateGrad) and for an entry of a segment.
         edges: get the gradients of its inputs; None for an input that needs no gradient.
         saved: storages that it keeps alive until it has run, without weights.
-        unpacks: whether it uses saved tensors, including weights.
+        unpacks: whether it uses saved tensors, including weights; of copied nodes, how many of them do.
         scope: its module and operation; None: those of the node that ran before.
         outputs: number of gradients that it takes.
         shape: for a leaf, the shape of the weight.
+        copied: of several nodes in one, whose they are copied from.
     """
 
     backward: Backward | None
     edges: tuple[Edge | None, ...] = ()
     saved: tuple[Storage, ...] = ()
-    unpacks: bool = False
+    unpacks: int = False
     scope: tuple[str, ...] | None = None
     outputs: int = 1
     shape: Shape = ()
     number: float = field(default_factory=_numbers.__next__)
+    copied: Copied | None = None
+
+
+@immutable(frozen=True, eq=False)
+class Copied:
+    """Nodes that differ in nothing but storages from those of another run (see `alike.py`).
+
+    Attributes:
+        template: that run, which is recorded after its copies, but has its backward before theirs.
+        storages: the storages of these nodes, in the order of those of that run.
+    """
+
+    template: list[Any]
+    storages: tuple[Storage, ...]
 
 
 Edge = tuple[Node, int]
 """A node, and the index of one of its outputs."""
+
+
+def next_number() -> float:
+    """A number that is larger than those of all nodes so far."""
+    return next(_numbers)
 
 
 def leaf(shape: Shape) -> Edge:

@@ -213,6 +213,33 @@ class Op:
         """Bytes that it asks of the allocator for its results."""
         return sum(storage.nbytes for storage in self.allocates)
 
+    def with_storages(self, new: Mapping[Storage, Storage]) -> Op:
+        """The same with other storages in place of some. It is written out because a pass may make thousands."""
+        return Op(
+            self.name,
+            self.kind,
+            self.module,
+            self.macs,
+            self.elementwise_flops,
+            self.parameters,
+            self.bytes_read,
+            self.bytes_written,
+            tuple([new.get(each, each) for each in self.reads]),
+            tuple([new.get(each, each) for each in self.allocates]),
+            tuple([new.get(each, each) for each in self.frees]),
+            tuple([new.get(each, each) for each in self.saves]),
+            self.is_kept,
+            self.workspace_bytes,
+            self.scores,
+            self.entering,
+            self.leaving,
+            self.call,
+            self.strides,
+            self.choice,
+            self.frees_last,
+            self.layout,
+        )
+
     def without_gradients(self) -> Op:
         """The same, whose weights get no gradient."""
         weights = tuple(replace(weight, trains=False) for weight in self.parameters)

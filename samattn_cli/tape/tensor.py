@@ -92,6 +92,10 @@ class Tensor:
         """The same tensor, which autograd takes as a view of another or not (_unsafe_view)."""
         return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
 
+    def stored_in(self, storage: Storage) -> Tensor:
+        """The same view of another storage."""
+        return Tensor(self.shape, self.stride, storage, self.item_bytes, self.grad_fn, self.is_view)
+
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
 

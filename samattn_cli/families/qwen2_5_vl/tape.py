@@ -10,6 +10,7 @@ from math import prod
 
 from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.alike import for_each
 from ...tape.kernels import attention as attention_kernel
 from ...tape.norms import rms_norm
 from ...tape.rotary import WIDE, turn
@@ -92,7 +93,8 @@ def one_by_one(
     """Attention of windows of so many tokens, one after the other, then the projection: (1, h, T, d) each -> (T, C) as `shape`."""
     attend = sdpa if kernel == "sdpa" else eager
     chunks = (each.split(lengths, 2) for each in heads)
-    outputs = [of_window(tape, chunk, attend, stage) for chunk in zip(*chunks, strict=True)]
+    windows = zip(*chunks, strict=True)
+    outputs = for_each(tape, lambda *chunk: of_window(tape, chunk, attend, stage), windows)
     joined = tape.cat("join_windows", outputs, 1)  # (1, T, h, d)
     out = tape.linear("proj", joined.view(*shape), shape[-1])
     tape.free(joined, *outputs)
