@@ -344,14 +344,20 @@ class Player:
         raise KeyError(f"{segment.name}: {storage}")
 
     def _resident(self) -> dict[str, tuple[int, int]]:
-        """The bytes and the kind of each weight and buffer."""
-        item_bytes, sizes = self.weight_item_bytes, {}
-        for segment in self.passed.segments:
-            for weight in segment.recording.parameters:
-                sizes[segment.qualified(weight.name)] = parameter_elements(weight) * item_bytes, WEIGHTS
-            for name, buffer in segment.named_buffers:
-                sizes[name] = self.buffer_bytes(buffer), BUFFERS
-        return sizes
+        """The bytes and the kind of each weight and buffer, in the order in which they are made."""
+        return {name: found for segment in self.passed.segments for name, found in self._resident_of(segment)}
+
+    def _resident_of(self, segment: Segment) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Those of a segment: the buffers of a module before its first weight, those of the segment itself last."""
+        waiting = {name: (f"{each.module}.", each) for name, each in segment.named_buffers}
+        for weight in segment.recording.parameters:
+            begun = [name for name, (module, _) in waiting.items() if weight.name.startswith(module)]
+            for name in begun:
+                yield name, (self.buffer_bytes(waiting.pop(name)[1]), BUFFERS)
+            nbytes = parameter_elements(weight) * self.weight_item_bytes
+            yield segment.qualified(weight.name), (nbytes, WEIGHTS)
+        for name, (_, buffer) in waiting.items():
+            yield name, (self.buffer_bytes(buffer), BUFFERS)
 
     @property
     def weight_item_bytes(self) -> int:
