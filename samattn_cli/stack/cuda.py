@@ -104,12 +104,18 @@ def steps_on_cuda(func: Any) -> Callable[..., Any] | None:
 
 
 def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
-    """roll_common and roll_cuda of ATen: a copy in row-major order, then one for each dimension."""
-    out = x.contiguous()
-    for shift, dim in zip(shifts, dims, strict=True):
-        at = shift % out.shape[dim]
-        out = torch.ops.aten.cat([out.narrow(dim, -at, at), out.narrow(dim, 0, out.shape[dim] - at)], dim)
-    return out
+    """roll_common of ATen: it rolls one dimension, and calls itself for the others while that result lives."""
+    if not dims:
+        return x.contiguous()
+    rolled = _rolled(x, shifts[0], dims[0])
+    return _roll(rolled, shifts[1:], dims[1:]) if dims[1:] else rolled
+
+
+def _rolled(x: Tensor, shift: int, dim: int) -> Tensor:
+    """roll_cuda of ATen: a copy in row-major order, then another for the result."""
+    x = x.contiguous()
+    at = shift % x.shape[dim]
+    return torch.ops.aten.cat([x.narrow(dim, -at, at), x.narrow(dim, 0, x.shape[dim] - at)], dim)
 
 
 def _layer_norm_backward(

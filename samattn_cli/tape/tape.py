@@ -120,7 +120,7 @@ class Tape(Recorder):
         rows = self.reshape(f"{name}.a", low_a.expand_to(*batch, m, k), math.prod(batch), m, k)
         columns = self.reshape(f"{name}.b", low_b.expand_to(*batch, k, n), math.prod(batch), k, n)
         out = self._bmm(name, rows, columns, call, scores=scores, choice=choice)
-        self.free(*_without_memory_of((a, b), (rows, columns, low_a, low_b)))
+        self.free(*_without_memory_of((a, b), (columns, rows, low_b, low_a)))
         return out.view(*batch, m, n).seen(is_view=False)
 
     def bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
@@ -612,15 +612,17 @@ class Tape(Recorder):
     def roll(self, name: str, x: Tensor, *dims: int) -> Tensor:
         """``torch.roll`` along `dims`: `x` in row-major order, then a copy for each dimension, on CUDA and the CPU.
 
-        A shift by zero is a copy too. Source: roll_common and roll_cuda of ATen.
+        A shift by zero is a copy too. It calls itself for the dimensions after the first, so that the copies live until the
+        last is made. Source: roll_common and roll_cuda of ATen.
         """
-        out = x
-        for dim in (None, *dims):
-            before = out
-            out = self.contiguous(name, x) if dim is None else self.like(x, *x.shape)
-            if dim is not None:
-                self.record(name, "copy", reads=(before,), writes=(out,))
+        out, copies = self.contiguous(name, x), list[Tensor]()
+        for dim in dims:
+            before, out = out, self.like(x, *x.shape)
+            self.record(name, "copy", reads=(before,), writes=(out,))
+            if dim == dims[0]:
                 self.free(before, keep=x)
+            copies.append(out)
+        self.free(*reversed(copies[:-1]))
         out = out.made_by(None)
         return self.derived(name, out, (x,), derivatives.roll(dims))
 

@@ -138,7 +138,7 @@ def eager(
     bias = relative_bias(tape, layer, index)
     y, probabilities = weighed(tape, scores, bias, mask, v, holds_bias=holds_bias)
     out = tape.linear("proj", y, x.shape[-1])
-    tape.free(y, probabilities, scaled, *((bias,) if holds_bias else ()), qkv)
+    tape.free(y, scaled, qkv, probabilities, *((bias,) if holds_bias else ()))
     return out
 
 

@@ -45,7 +45,6 @@ SETTINGS: dict[str, tuple[tuple[str, str], ...]] = {
         ("448", TWO_BLOCKS),
         ("448", f"{TWO_BLOCKS} implementation=transformers run.attention=sdpa"),
     ),
-    "hiera_b_pretrain": (("224", "stages.2.depth=2 stages.4.depth=2"),),
     "hiera_t": (("224", "implementation=transformers run.attention=eager"),),
     "swin_t": (("288", f"{BACKBONE} run.attention=eager"), ("288", f"{BACKBONE} run.attention=sdpa")),
     "swinir_lightweight_x2": (("32", ""),),
