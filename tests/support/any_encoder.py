@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.errors import ConfigError
+from tests.support.any_family import OWN_FAMILIES
 
 Keys = dict[str, Any]
 
@@ -214,6 +215,7 @@ FAMILIES = {
     "hiera": hiera(),
     "qwen2_5_vl": qwen2_5_vl(),
     "plain": plain(),
+    **OWN_FAMILIES,
 }
 
 
@@ -239,8 +241,8 @@ def any_encoder(draw: st.DrawFn) -> EncoderConfig:
     config = draw(frozen_but_for_parts(config)) if draw(st.booleans()) else config
     windows = [layer.window_size for layer in config.layers if not layer.is_global]
     event(family)
-    event(f"windows one token high: {any(height == 1 for height, _ in windows)}")
-    event(f"windows one token wide: {any(width == 1 for _, width in windows)}")
+    event(f"windows one token high: {any(window[-2] == 1 for window in windows)}")
+    event(f"windows one token wide: {any(window[-1] == 1 for window in windows)}")
     counted = any(layer.placement.size is None and not layer.is_global for layer in config.layers)
     event(f"a number of windows: {counted}")
     for block in sorted({layer.stage.block for layer in config.layers}):
