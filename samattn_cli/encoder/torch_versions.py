@@ -35,6 +35,12 @@ def version_of(text: str) -> Version | None:
     return found and (int(found[1]), int(found[2]))
 
 
+def nearest(text: str) -> Version | None:
+    """The version in a text, or the known one that is nearest to it; None if there is none."""
+    found = version_of(text)
+    return found and min(max(found, OLDEST), NEWEST)
+
+
 def parse_torch(value: Any) -> str:
     """The version without its last number, such as "2.13".
 

@@ -31,12 +31,15 @@ class TracedWeight:
 
     Attributes:
         sizes: bytes of each tensor that holds it: one in its own type, or, of a quantized weight, its numbers and its scales.
+        trains: whether it requires a gradient.
+        gets_gradient: whether the backward of the training step gives it one; False in inference.
     """
 
     name: str
     shape: tuple[int, ...]
     sizes: tuple[int, ...]
     trains: bool
+    gets_gradient: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -131,6 +134,7 @@ class Trace:
         type: the class of the module.
         inputs: the shape of each input, by its name ("0" for the first without one).
         dtype: type of the inputs that are real numbers.
+        torch: the version of torch that ran it, such as "2.13.0+cpu".
         route: "meta" if nothing was computed; "cpu" if the module needed numbers.
         notes: sentences for the user.
         buffer_bytes: bytes of each buffer.
@@ -143,6 +147,7 @@ class Trace:
     type: str
     inputs: dict[str, tuple[int, ...]]
     dtype: str
+    torch: str
     route: Literal["meta", "cpu"]
     notes: tuple[str, ...]
     modules: tuple[TracedModule, ...]

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.allocator_settings import settings_of
-from ..encoder.torch_versions import NEWEST, OLDEST, version_of, words
+from ..encoder.torch_versions import nearest, words
 from ..records import dataclass, replace
 from ..tape.launch import MOST_BLOCKS
 
@@ -233,10 +233,10 @@ def cuda_of_recording(made_by: Fingerprint) -> Cuda | None:
 
 def as_measured(config: EncoderConfig, made_by: Fingerprint) -> EncoderConfig:
     """A config with the version of torch that measured it, whose kernels and workspaces it had; the nearest that is known."""
-    version = version_of(made_by.torch)
+    version = nearest(made_by.torch)
     if version is None or made_by.kind == "cpu":
         return config
-    return replace(config, run=replace(config.run, torch=words(min(max(version, OLDEST), NEWEST))))
+    return replace(config, run=replace(config.run, torch=words(version)))
 
 
 def replayed(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:

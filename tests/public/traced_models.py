@@ -23,6 +23,7 @@ TORCHVISION = ("swin_t", "swin_v2_t", "maxvit_t", "vit_b_16", "convnext_tiny", "
 TRANSFORMERS: Mapping[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "ViT-B": ("ViT", {}, (1, 3, 224, 224)),
     "Swin-T": ("Swin", {}, (1, 3, 224, 224)),
+    "Swin-T backbone": ("SwinBackbone", {}, (1, 3, 224, 224)),  # it drops the result of its last norm
     "Swin V2-T": ("Swinv2", {"image_size": 256, "window_size": 8}, (1, 3, 256, 256)),
     "Swin2SR": ("Swin2SR", {}, (1, 3, 64, 64)),
     "SAM ViT-B": ("SamVision", {}, (1, 3, 1024, 1024)),
@@ -91,7 +92,7 @@ def _transformers(words: list[str]) -> Iterator[Model]:
     import transformers  # noqa: PLC0415 - where it is installed
 
     for name, (kind, _, shape) in TRANSFORMERS.items():
-        if asked(f"transformers {name}", words) and hasattr(transformers, f"{kind}Config"):
+        if asked(f"transformers {name}", words) and _config_of(transformers, kind):
             yield Model(f"transformers {name}", lambda n=name: transformers_model(n), {PIXELS: shape})
 
 
@@ -102,8 +103,14 @@ def transformers_model(name: str) -> nn.Module:
     kind, settings, _ = TRANSFORMERS[name]
     names = (f"{kind}Model", f"{kind}Backbone", kind)
     model = next(filter(None, (getattr(transformers, each, None) for each in names)))
-    made: nn.Module = model(getattr(transformers, f"{kind}Config")(**settings))
+    made: nn.Module = model(_config_of(transformers, kind)(**settings))
     return made
+
+
+def _config_of(library: Any, kind: str) -> Any:
+    """The class of the config of a kind of model, or of its backbone; None if the library has none."""
+    names = (kind, kind.removesuffix("Backbone"))
+    return next(filter(None, (getattr(library, f"{name}Config", None) for name in names)), None)
 
 
 def module_of(model: Model) -> tuple[nn.Module, Mapping[str, tuple[int, ...]]]:

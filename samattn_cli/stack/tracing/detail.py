@@ -19,7 +19,7 @@ CONVOLUTIONS = frozenset({"convolution", "convolution_backward"})
 WITH_DETAIL = REDUCTIONS | CONVOLUTIONS | {
     "native_layer_norm", "native_layer_norm_backward", "_softmax_backward_data", "max_pool2d_with_indices",
     "max_pool2d_with_indices_backward", "upsample_bicubic2d_backward", "upsample_linear1d_backward", "index",
-    "native_group_norm", "native_group_norm_backward", "native_dropout", "im2col",
+    "native_group_norm", "native_group_norm_backward", "native_dropout", "im2col", "addmm",
     "_scaled_dot_product_efficient_attention_backward", "_scaled_dot_product_flash_attention_backward",
 }  # fmt: skip
 """The operations of which `studies/traced/inside.py` knows what they take."""

@@ -65,12 +65,15 @@ def trace(
     device = inputs.tensors[0].device.type
     library = as_cuda.install(kernel_of) if device == "meta" else None
     weights = dict(module.named_parameters())
+    trained = set[str]()
     try:
         with noticed(notes):
             inference, step_of = Modules(module), Modules(module)
             forward, outputs = _inference(module, inputs, device, inference)
             step = _step(module, inputs, device, step_of) if mode == "training" else ()
+            trained = {name for name, weight in weights.items() if weight.grad is not None}
     finally:
+        module.zero_grad(set_to_none=True)
         del library
     if inference.in_threads or step_of.in_threads:
         notes.append(IN_THREADS)
@@ -82,11 +85,14 @@ def trace(
         type=f"{type(module).__module__}.{type(module).__qualname__}",
         inputs=inputs.shapes,
         dtype=_name(next((w.dtype for w in weights.values()), torch.get_default_dtype())),
+        torch=torch.__version__,
         route="meta" if device == "meta" else "cpu",
         notes=tuple(notes),
         modules=tuple(_module(named, inference.runs) for named in module.named_modules()),
         weights=tuple(
-            TracedWeight(name, tuple(w.shape), tuple(t.nbytes for t in held_by(w)), w.requires_grad)
+            TracedWeight(
+                name, tuple(w.shape), tuple(t.nbytes for t in held_by(w)), w.requires_grad, name in trained
+            )
             for name, w in weights.items()
         ),
         buffer_bytes=tuple(t.untyped_storage().nbytes() for buffer in buffers for t in held_by(buffer)),
@@ -133,9 +139,10 @@ def _inference(
 
 
 def _step(module: nn.Module, inputs: Inputs, device: str, modules: Modules) -> tuple[TracedOp, ...]:
-    """A forward in which autograd keeps tensors, and the backward from a gradient of each output."""
+    """A forward in which autograd keeps tensors, and the backward from a gradient of each output, which leaves gradients."""
     alone = uses_of_the_last_holder()
     module.train()
+    module.zero_grad(set_to_none=True)
     follower = _follower(module, inputs, device, modules)
 
     def pack(tensor: Tensor) -> Tensor:
@@ -156,9 +163,7 @@ def _step(module: nn.Module, inputs: Inputs, device: str, modules: Modules) -> t
         gradients = list(map(torch.empty_like, outputs))
         follower.alone = alone if device == "meta" else None
         torch.autograd.backward(outputs, gradients)
-        ops = follower.finished()
-    module.zero_grad(set_to_none=True)
-    return ops
+        return follower.finished()
 
 
 def _follower(module: nn.Module, inputs: Inputs, device: str, modules: Modules) -> Follower:

@@ -1,6 +1,6 @@
 """A traced module in the memory of a CUDA device: what torch's caching allocator allocates and reserves, and whether it fits.
 
-The run is that of `--device dry:NAME`: the weights are made, the cache is emptied, a pass is run (which makes the workspaces of
+The run is that of `--device dry:NAME`, with the version of torch that traced the module: the weights are made, the cache is emptied, a pass is run (which makes the workspaces of
 cuBLAS and the optimizer's state), and the peaks are those of the pass after it.
 """
 
@@ -10,16 +10,21 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...device.model import Device
+from ...encoder.torch_versions import NEWEST, nearest
+from ...records import replace
 from ...reports.trace import Phase, TracedOp
 from ...tape.allocator import Allocator, Block, OutOfMemoryError
 from ...tape.inside import Cuda
 from ...tape.ops import Recording
 from ...tape.requests import (
+    BIASED,
     BUFFERS,
     FREE,
     FREE_ELSEWHERE,
     INPUT,
+    NOT_HERE,
     OPTIMIZER,
+    PRODUCT,
     TEMPORARIES,
     WEIGHTS,
     WORKSPACES,
@@ -49,6 +54,7 @@ def in_memory(passes: TracedPasses, device: Device) -> Usage | None:
     cuda = cuda_of(device)
     if cuda is None:
         return None
+    cuda = replace(cuda, torch=nearest(passes.trace.torch) or NEWEST)
     used = _Player(passes, cuda, None).played()
     if used.reserved <= device.usable_bytes:
         return used
@@ -64,7 +70,8 @@ class _Player:
     def __init__(self, passes: TracedPasses, cuda: Cuda, capacity: int | None) -> None:
         self.passes, self.cuda = passes, cuda
         self.allocator = Allocator(capacity)
-        self.threads: set[Phase] = set()
+        self.workspaces = {PRODUCT: cuda.workspace_bytes, BIASED: cuda.lt_workspace_bytes}
+        self.threads: set[tuple[Phase, int]] = set()
         self.own: dict[Key, Block | None] = {}
         ops = passes.trace.step or passes.trace.forward
         self.storages = storages_of(ops)
@@ -114,9 +121,9 @@ class _Player:
                 self.own[key] = self.allocator.allocate(nbytes, kind)
             elif nbytes in {FREE, FREE_ELSEWHERE}:
                 self.allocator.free(self.own.pop(key, None))
-            elif phase not in self.threads:
-                self.threads.add(phase)
-                self.allocator.allocate(self.cuda.workspace_bytes, WORKSPACES)
+            elif nbytes != NOT_HERE and (phase, nbytes) not in self.threads:
+                self.threads.add((phase, nbytes))
+                self.allocator.allocate(self.workspaces[nbytes], WORKSPACES)
 
     def _optimizer(self, *, first: bool) -> None:
         optimizer = self.passes.optimizer

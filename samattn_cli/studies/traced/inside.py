@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
 from ...reports.trace import TracedDetail, TracedOp
 from ...tape.kernels import flash_workspace
-from ...tape.ops import InputLayout, Op
+from ...tape.ops import InputLayout, Op, Parameter
 from ...tape.sdpa import Choice
 from ...tape.storage import Storage
 from ...units import FLOPS_PER_MAC, INT64_BYTES
@@ -43,11 +43,22 @@ def _described(op: TracedOp) -> tuple[str, dict[str, Any]]:
     if op.name.startswith(FUSED):
         return "sdpa", _attention(op)
     if op.name in PRODUCTS:
-        return PRODUCTS[op.name], {}
+        return PRODUCTS[op.name], {"parameters": tuple(_biases(op))}
     describe = DESCRIBED.get(op.name)
     if describe is None or op.detail is None or not op.allocates:
         return "", {}
     return describe(op, op.detail)
+
+
+def _biases(op: TracedOp) -> Iterator[Parameter]:
+    """The bias that cuBLASLt adds to a product: a vector, to which the product of two matrices of several columns is added.
+
+    Source: Blas.cpp, addmm_out_cuda_impl.
+    """
+    if op.name == "addmm" and op.detail is not None:
+        bias, _, weight = op.detail.operands
+        if len(bias.shape) == 1 and bias.shape[0] == weight.shape[1] and min(weight.shape) > 1:
+            yield Parameter("bias", bias.shape)
 
 
 def _attention(op: TracedOp) -> dict[str, Any]:

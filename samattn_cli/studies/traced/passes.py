@@ -83,22 +83,24 @@ class TracedPasses:
 
     @cached_property
     def gradients_bytes(self) -> int:
-        """Memory of the gradients of the weights that train and are used."""
+        """Memory of the gradients of the weights that get one."""
         return sum(map(rounded, self.trained_sizes))
 
     @cached_property
     def trained_sizes(self) -> tuple[int, ...]:
-        """Bytes of each weight that trains and is used, in the order of the module."""
-        used = {number for op in self.trace.step for number in op.weights}
-        weights = (self.trace.weights[number] for number in sorted(used))
-        return tuple(weight.nbytes for weight in weights if weight.trains)
+        """Bytes of each weight that gets a gradient, in the order of the module: the optimizer steps over the others."""
+        return tuple(weight.nbytes for weight in self.trace.weights if weight.gets_gradient)
 
     @cached_property
     def trained_params(self) -> int:
         """Numbers in those weights."""
-        used = (number for op in self.trace.step for number in op.weights)
-        weights = (self.trace.weights[number] for number in used)
-        return sum(prod(weight.shape) for weight in weights if weight.trains)
+        return sum(prod(weight.shape) for weight in self.trace.weights if weight.gets_gradient)
+
+    @cached_property
+    def without_gradient(self) -> tuple[str, ...]:
+        """The names of the weights that require a gradient and get none in a training step."""
+        weights = self.trace.weights if self.trace.step else ()
+        return tuple(weight.name for weight in weights if weight.trains and not weight.gets_gradient)
 
     @cached_property
     def optimizer_bytes(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from ...reports.traced import (
 )
 from ...tape.ops import SCORES, Op, Recording
 from ...tape.training import OPTIMIZERS
-from ...units import ITEM_BYTES
+from ...units import ITEM_BYTES, format_things
 from .ask import Asked, ask_dry_run, ask_trace
 from .kernels import target_of
 from .passes import TracedPasses
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 FLOAT32_BYTES = 4
 SHARED = "{0} runs {1} times in a forward; its figures are those of all of them"
 CUDNN = "_scaled_dot_product_cudnn_attention"
+WITHOUT_GRADIENT = (
+    "{} {} no gradient from the outputs: {}. The optimizer keeps no state for {}; DistributedDataParallel fails in its second step "
+    "without find_unused_parameters=True"
+)
+MOST_NAMES = 4
 WORKSPACE = (
     "on {0} torch runs cuDNN's attention, whose workspace is not documented and not in these figures "
     "(--device dry:{0} runs without it, as torch.backends.cuda.enable_cudnn_sdp(False) does)"
@@ -164,11 +169,23 @@ def report_of(
 
 
 def _notes(passes: TracedPasses, device: Device | None) -> list[str]:
-    """Modules that run several times, and what a trace does not know of a device."""
+    """Modules that run several times, weights without a gradient, and what a trace does not know of a device."""
     runs = {place: passes.places.runs_of(place) for place in passes.recordings}
     shared = [SHARED.format(place, times) for place, times in runs.items() if times > 1]
     runs_cudnn = any(op.name == CUDNN for op in passes.trace.forward)
-    return [*shared, *([WORKSPACE.format(device.name)] if device and runs_cudnn else [])]
+    unknown = [WORKSPACE.format(device.name)] if device and runs_cudnn else []
+    return [*shared, *_without_gradient(passes.without_gradient), *unknown]
+
+
+def _without_gradient(names: Sequence[str]) -> Iterator[str]:
+    """A note on the weights that get no gradient, if there are any."""
+    if names:
+        count = len(names)
+        more = [f"{count - MOST_NAMES + 1:,} more"] if count > MOST_NAMES else []
+        listed = [*names[: MOST_NAMES - len(more)], *more]
+        text = " and ".join(filter(None, (", ".join(listed[:-1]), listed[-1])))
+        get, them = ("gets", "it") if count == 1 else ("get", "them")
+        yield WITHOUT_GRADIENT.format(format_things(count, "weight"), get, text, them)
 
 
 def _places(passes: TracedPasses) -> list[str]:
