@@ -10,6 +10,7 @@ from ..encoder.allocator_settings import settings_of
 from ..encoder.torch_versions import nearest, words
 from ..records import dataclass, replace
 from ..tape.launch import MOST_BLOCKS
+from ..units import rounded
 
 if TYPE_CHECKING:  # at run time only where there is a device, because they take long to import
     from ..device.model import Device
@@ -205,7 +206,19 @@ def fits(passes: Passes, device: Device) -> bool:
         return False
     if not passes.config.run.allocator and fits_by_live(passes.peak_bytes, device.usable_bytes):
         return True
-    return passes.peak_bytes <= device.usable_bytes and _finds_room(passes, device)
+    return passes.peak_bytes - _on_host(passes) <= device.usable_bytes and _finds_room(passes, device)
+
+
+def _on_host(passes: Passes) -> int:
+    """Bytes of live tensors that may be in the memory of the host, where torch keeps a random state there."""
+    from ..tape.kernels import SEEDS_ON_DEVICE_SINCE
+
+    if passes.config.run.torch_version >= SEEDS_ON_DEVICE_SINCE:
+        return 0
+    made = (
+        each for segment in passes.forward.segments for op in segment.recording.ops for each in op.allocates
+    )
+    return sum(rounded(each.nbytes) for each in made if each.is_on_host)
 
 
 def _finds_room(passes: Passes, device: Device) -> bool:

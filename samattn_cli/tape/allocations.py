@@ -12,7 +12,7 @@ from .encoder import ForwardPass
 from .inside import Cuda
 from .ops import Op
 from .replay import History
-from .requests import KINDS, NOT_HERE, OF_LIBRARIES, Key, Program
+from .requests import KINDS, OF_LIBRARIES, Key, Program
 from .timeline import Played, play
 from .training import TrainingStep
 
@@ -150,7 +150,7 @@ def _ops(history: History, count: int) -> dict[int, tuple[Op, Key | None]]:
                 if number in workspaces:
                     found[number] = op, None
                     number += 1
-            elif nbytes != NOT_HERE and number < count:
+            elif number < count:
                 found[number] = op, key
                 number += 1
     return found

@@ -52,7 +52,6 @@ from .tensor import (
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 LT_WORKSPACE_BYTES = 1 << 20
-SEEDS_ON_DEVICE_SINCE = (2, 14)
 LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 9), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
@@ -134,14 +133,6 @@ def _after(op: Op, *taken: int) -> Steps:
 def is_product(op: Op) -> bool:
     """Whether cuBLAS runs it."""
     return op.kind in PRODUCTS
-
-
-def on_host(op: Op, cuda: Cuda) -> tuple[Storage, ...]:
-    """The results of an operation that are in the memory of the host: seed and offset of memory-efficient attention, once."""
-    if op.kind != "sdpa" or cuda.torch >= SEEDS_ON_DEVICE_SINCE or not cuda.takes_inside:
-        return ()
-    is_efficient = op.choice is not None and op.choice.kernel == "efficient"
-    return op.allocates[2:] if is_efficient and not op.name.endswith("backward") else ()
 
 
 def has_bias(op: Op) -> bool:
@@ -328,7 +319,7 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
     if len(parts) > 1:
         return _in_parts(op, parts, accumulators)
     if kernel != "flash":  # seed and offset before the output
-        seeds = () if on_host(op, cuda) else op.allocates[2:]
+        seeds = op.allocates[2:]
         return (*seeds, None, None, accumulators) if accumulators else seeds
     B, h, N, d = op.entering
     splits = flash_splits(B * h, N, op.scores // (B * h * N), d, cuda.multiprocessors)

@@ -18,11 +18,13 @@ from .ops import ELEMENTWISE_FLOPS
 from .sdpa import Choice, choose
 from .sdpa_call import UNBATCHED_DIMS, Call, Kernel, Operand
 from .sdpa_rules import UNBATCHED_SINCE
-from .storage import Dim, Shape
+from .storage import Dim, Shape, Storage
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
 from .unfused import unfused
 
+SEEDS_ON_DEVICE_SINCE = (2, 14)
+"""The first torch whose memory-efficient attention has seed and offset on the device; before it they are on the host."""
 MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
 LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
 FLASH_ROWS, FLASH_COLUMNS = 128, 32  # to which flash attention's backward rounds rows and head dimension
@@ -127,7 +129,13 @@ def _efficient_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
     B, h, N, _ = inputs[0].shape
     needed = tape.training and any(x.grad_fn for x in inputs)
     rows = _whole(N, LSE_ALIGNMENT) if needed else 0
-    return tape.new((B, h, rows), (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
+    return tape.new((B, h, rows), (), STATISTIC_BYTES), *(_random_state(tape) for _ in "so")
+
+
+def _random_state(tape: Tape) -> Tensor:
+    """A number of the random state of memory-efficient attention. It counts as live, also where it is on the host."""
+    is_on_host = tape.target.torch < SEEDS_ON_DEVICE_SINCE
+    return Tensor((), (), Storage(INT64_BYTES, is_on_host=is_on_host), INT64_BYTES)
 
 
 def _flash_extra(tape: Tape, q: Tensor, *_: Tensor) -> tuple[Tensor, ...]:

@@ -30,7 +30,6 @@ from .requests import (
     GRADIENTS,
     INPUT,
     KINDS,
-    NOT_HERE,
     OPTIMIZER,
     PRODUCT,
     TEMPORARIES,
@@ -314,8 +313,6 @@ class Player:
                 self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
             elif nbytes == FREE_LAST:
                 free(self.left.pop(key))
-            elif nbytes == NOT_HERE:
-                own[key] = None
             elif (thread, nbytes) not in self.threads and self.workspaces[nbytes]:
                 self.threads.add((thread, nbytes))
                 self.history.workspaces.append(len(self.allocator.events))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 
 from ..records import dataclass
-from .inside import LT_KEPT_SINCE, Cuda, has_bias, is_product, on_host, steps
+from .inside import LT_KEPT_SINCE, Cuda, has_bias, is_product, steps
 from .ops import Op, Recording
 from .storage import Storage
 
@@ -67,7 +68,7 @@ Key = Storage | int
 """What a block is for: a storage, or the number of an internal allocation."""
 
 Request = tuple[int, Key, int]
-"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST`, `PRODUCT`, `BIASED` and `NOT_HERE`."""
+"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST`, `PRODUCT` and `BIASED`."""
 
 FREE = -1
 """The block is freed."""
@@ -80,8 +81,6 @@ PRODUCT = -3
 BIASED = -5
 """cuBLASLt runs, and likewise."""
 OF_LIBRARIES = frozenset({PRODUCT, BIASED})
-NOT_HERE = 0
-"""The result is not in the memory of the device."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,7 @@ class Program:
     def op_of_event(self) -> tuple[Op, ...]:
         """The operation of each event of the allocator that the requests make, workspaces of cuBLAS left out."""
         return tuple(
-            op
-            for op, request in zip(self.ops, self.requests, strict=True)
-            if request[0] not in {NOT_HERE, *OF_LIBRARIES}
+            op for op, request in zip(self.ops, self.requests, strict=True) if request[0] not in OF_LIBRARIES
         )
 
     def cut_before(self, op: Op) -> tuple[Program, Program]:
@@ -132,7 +129,7 @@ def program_of(
         requests += _while_it_runs(op, cuda, kept, resident)
         made.update(op.allocates)
         for storage in op.frees:
-            if not storage.nbytes or (holds and storage in kept):
+            if not _is_asked_for(storage, cuda) or (holds and storage in kept):
                 continue
             requests.append((FREE if storage in made else FREE_ELSEWHERE, storage, 0))
         requests += [(FREE_LAST, storage, 0) for storage in op.frees_last if not is_first]
@@ -154,15 +151,14 @@ def _while_it_runs(
 ) -> Iterator[Request]:
     """Its results, its internal allocations, and the frees of these."""
     what = steps(op, cuda)
-    elsewhere = on_host(op, cuda)
-    yield from ((NOT_HERE, storage, 0) for storage in elsewhere)
-    results = iter([each for each in op.allocates if each not in what and each not in elsewhere])
+    results = iter([each for each in op.allocates if each not in what])
+    kind_of = partial(_kind, kept=kept, resident=resident)
     taken, count = dict[int, None](), 0
     for step in what:
         if isinstance(step, Storage):
-            yield from _result(step, kept, resident)
+            yield from _result(step, cuda, kind_of)
         elif step is None:
-            yield from _result(next(results), kept, resident)
+            yield from _result(next(results), cuda, kind_of)
         elif step < 0:
             if -step - 1 in taken:
                 del taken[-step - 1]
@@ -173,7 +169,7 @@ def _while_it_runs(
                 yield step, count, WORKSPACES
             count += 1
     for storage in results:
-        yield from _result(storage, kept, resident)
+        yield from _result(storage, cuda, kind_of)
     yield from _of_libraries(op, cuda)
     for number in reversed(taken):
         yield FREE, number, 0
@@ -186,7 +182,15 @@ def _of_libraries(op: Op, cuda: Cuda) -> Iterator[Request]:
             yield BIASED, 0, 0
 
 
-def _result(storage: Storage, kept: frozenset[Storage], resident: frozenset[Storage]) -> Iterator[Request]:
-    if storage.nbytes:
-        kind = BUFFERS if storage in resident else KEPT if storage in kept else TEMPORARIES
-        yield storage.nbytes, storage, kind
+def _result(storage: Storage, cuda: Cuda, kind_of: Callable[[Storage], int]) -> Iterator[Request]:
+    if _is_asked_for(storage, cuda):
+        yield storage.nbytes, storage, kind_of(storage)
+
+
+def _is_asked_for(storage: Storage, cuda: Cuda) -> bool:
+    """Whether the allocator has a block for a storage; without a device, what is on the host counts as live too."""
+    return bool(storage.nbytes) and not (storage.is_on_host and cuda.takes_inside)
+
+
+def _kind(storage: Storage, kept: frozenset[Storage], resident: frozenset[Storage]) -> int:
+    return BUFFERS if storage in resident else KEPT if storage in kept else TEMPORARIES

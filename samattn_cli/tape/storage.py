@@ -20,7 +20,7 @@ class Storage:
     Attributes:
         nbytes: bytes as asked for, before an allocator rounds them.
         is_weight: whether it is a weight or buffer of the encoder, in memory before and after the pass.
-        is_on_host: whether it is in the memory of the host, from which operators copy it for themselves.
+        is_on_host: whether it is in the memory of the host, so that the device's allocator is not asked for it.
     """
 
     nbytes: Dim

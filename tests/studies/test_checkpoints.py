@@ -304,3 +304,14 @@ def test_the_global_blocks_are_offered_before_all_where_they_are_enough() -> Non
     assert (by_name["checkpointing"], by_name["checkpointing (global)"]) == (True, True)
     (what,) = [finding.message for finding in report.findings if finding.code == "what-makes-it-fit"]
     assert "run.checkpointing=true" not in what
+
+
+def test_what_is_on_the_host_does_not_count_in_what_a_choice_needs() -> None:
+    """Before torch 2.14 attention has 1 KiB of random state for each of three blocks on the host."""
+    settings = ["run.attention=sdpa", "run.batch_size=64"]
+    newest, older = (encoder("vit_b", *settings, f'run.torch="{torch}"') for torch in ("2.14", "2.8"))
+    cuda = cuda_of(A100)
+    assert cuda is not None
+    needed = [choice_of(blocks_of(config, cuda), ()).peak_bytes for config in (newest, older)]
+    used = [replayed(Passes(config, A100), cuda).allocated for config in (newest, older)]
+    assert needed[0] - needed[1] == used[0] - used[1] == 3 * 1024

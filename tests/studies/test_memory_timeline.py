@@ -6,11 +6,12 @@ from samattn_cli import analyze, load_config, load_device
 from samattn_cli.cli.configs import presets
 from samattn_cli.figures import IN_MEMORY
 from samattn_cli.reports.memory_timeline import MemoryTimeline
-from samattn_cli.studies.memory_timeline import memory_timeline
+from samattn_cli.studies.memory_timeline import memory_timeline, recorded
 from samattn_cli.studies.passes import Passes
 
 SMALL = ("depth=2", "image_size=64", "global_attn_indexes=[0,1]")
 TRAINING = "run.mode=training"
+MIB = 2**20
 RUNS = (
     (),
     (TRAINING,),
@@ -113,3 +114,23 @@ def test_adamw_copies_the_gradients_for_a_moment() -> None:
 def test_no_kind_is_ever_less_than_nothing() -> None:
     found = timeline(TRAINING, "run.grad_scaler=true", "run.autocast=float16", device="a100_80")
     assert all(min(live) >= 0 for live in found.live())
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_operations_are_those_of_their_blocks_where_some_of_their_results_are_on_the_host(mode) -> None:
+    """Before torch 2.14 seed and offset of attention (8 bytes each, on two blocks) are on the host; 2.11 has a workspace more."""
+    made = {}
+    for version in ("2.14", "2.13", "2.11"):
+        config = load_config(
+            "sam_vit_b", (*SMALL, "run.attention=sdpa", f"run.mode={mode}", f'run.torch="{version}"')
+        )
+        run = recorded(Passes(config, load_device("h200", "DEVICE")))
+        made[version] = [
+            (event.section, event.op and event.op.name, event.requested, event.kind)
+            for event in run.events
+            if event.requested not in (8, MIB)
+        ]
+        assert sum(event.requested == MIB and not event.is_free for event in run.events) == (
+            version == "2.11"
+        )
+    assert made["2.14"] == made["2.13"] == made["2.11"]

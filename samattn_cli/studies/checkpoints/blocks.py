@@ -10,7 +10,7 @@ whether a block before it is checkpointed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 from ...encoder.checkpointed import checkpointing_of
@@ -170,7 +170,7 @@ class _Reader:
 
     def __init__(self, config: EncoderConfig, cuda: Cuda | None) -> None:
         self.config = config
-        self.cuda = cuda
+        self.cuda = None if cuda is None else replace(cuda, torch=config.run.torch_version)
 
     def step(self, blocks: Sequence[int]) -> TrainingStep:
         """The step that checkpoints these blocks."""
@@ -190,13 +190,25 @@ class _Reader:
         segment, kept, recording = step.forward.segments[at], step.kept[at], step.recordings[at]
         back = live_over(recording)
         runs = step.accumulating[at].recording
+        elsewhere = self._on_host(segment.recording, segment.kept | segment.shared)
         return Block(
             flops=step.micro_batches * (recording.flops - runs.flops),
-            kept=kept.change,
-            kept_rise=max(kept.peak_bytes, self._forward_rise(segment)),
-            stays=kept.change - uncached_bytes(segment),
-            undone=-back.change,
-            undone_rise=max(back.peak_bytes, self._rise(recording, segment.recording.saved)),
+            kept=kept.change - elsewhere,
+            kept_rise=max(kept.peak_bytes - self._on_host(segment.recording), self._forward_rise(segment)),
+            stays=kept.change - elsewhere - uncached_bytes(segment),
+            undone=-back.change - elsewhere,
+            undone_rise=max(
+                back.peak_bytes - self._on_host(recording), self._rise(recording, segment.recording.saved)
+            ),
+        )
+
+    def _on_host(self, recording: Recording, among: frozenset[object] | None = None) -> int:
+        """Bytes of what a recording makes in the memory of the host, which count as live, but not on a device."""
+        if self.cuda is None:
+            return 0
+        made = chain.from_iterable(op.allocates for op in recording.ops)
+        return sum(
+            rounded(each.nbytes) for each in made if each.is_on_host and (among is None or each in among)
         )
 
     def _forward_rise(self, segment: Segment) -> int:

@@ -6,7 +6,7 @@ cuBLAS and the optimizer's state), and the peaks are those of the pass after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...device.model import Device
@@ -15,6 +15,7 @@ from ...records import replace
 from ...reports.trace import Phase, TracedOp
 from ...tape.allocator import Allocator, Block, OutOfMemoryError
 from ...tape.inside import Cuda
+from ...tape.kernels import SEEDS_ON_DEVICE_SINCE
 from ...tape.ops import Recording
 from ...tape.requests import (
     BIASED,
@@ -22,7 +23,6 @@ from ...tape.requests import (
     FREE,
     FREE_ELSEWHERE,
     INPUT,
-    NOT_HERE,
     OPTIMIZER,
     PRODUCT,
     TEMPORARIES,
@@ -32,11 +32,16 @@ from ...tape.requests import (
     Program,
     program_of,
 )
+from ...tape.storage import Storage
+from ...units import INT64_BYTES
 from ..on_device import cuda_of
 from .inside import inside_op
 from .ops import storages_of
 from .passes import TracedPasses
 
+EFFICIENT = "_scaled_dot_product_efficient_attention"
+RANDOM_STATE = slice(2, None)
+"""Where seed and offset are among its results."""
 SEED = ("empty_like", "full_like")
 """How the gradients of the outputs are made, in the first operations of a backward."""
 
@@ -75,6 +80,8 @@ class _Player:
         self.own: dict[Key, Block | None] = {}
         ops = passes.trace.step or passes.trace.forward
         self.storages = storages_of(ops)
+        if cuda.torch < SEEDS_ON_DEVICE_SINCE:
+            self.storages |= {number: Storage(INT64_BYTES, is_on_host=True) for number in _random_states(ops)}
         self.programs = {phase: self._program(ops, phase) for phase in ("forward", "backward")}
         self.returned = [self.storages[number] for number in _returned(ops)]
 
@@ -121,7 +128,7 @@ class _Player:
                 self.own[key] = self.allocator.allocate(nbytes, kind)
             elif nbytes in {FREE, FREE_ELSEWHERE}:
                 self.allocator.free(self.own.pop(key, None))
-            elif nbytes != NOT_HERE and (phase, nbytes) not in self.threads:
+            elif (phase, nbytes) not in self.threads:
                 self.threads.add((phase, nbytes))
                 self.allocator.allocate(self.workspaces[nbytes], WORKSPACES)
 
@@ -132,6 +139,13 @@ class _Player:
             self._make((nbytes for nbytes in sizes for _ in range(optimizer.state)), OPTIMIZER)
         for block in self._make((n for _ in range(optimizer.transient) for n in sizes), TEMPORARIES):
             self.allocator.free(block)
+
+
+def _random_states(ops: Sequence[TracedOp]) -> Iterator[int]:
+    """The storages of seed and offset of memory-efficient attention."""
+    for op in ops:
+        if op.name == EFFICIENT:
+            yield from (each.id for each in op.allocates[RANDOM_STATE])
 
 
 def _returned(ops: Sequence[TracedOp]) -> list[int]:
