@@ -21,7 +21,7 @@ from .allocator import DEFAULT, LARGEST_SMALL, UNIT, Allocator, segment_for
 from .encoder import ForwardPass
 from .inside import Cuda
 from .replay import Place, Player, StepPlayer
-from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, NOT_HERE, Program
+from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, Program
 from .storage import Storage
 from .training import TrainingStep
 
@@ -125,8 +125,6 @@ class Writing(Player):
                 self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
             elif nbytes == FREE_LAST:
                 self.free((self.left, key))  # type: ignore[arg-type]  # and in caches
-            elif nbytes == NOT_HERE:
-                own[key] = None
             elif (thread, nbytes) not in self.threads and self.workspaces[nbytes]:
                 self.threads.add((thread, nbytes))
                 made += 1
