@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace as config_with
 from functools import cached_property, lru_cache
 from itertools import islice
+from typing import Any
 
 from ..encoder.applicable_keys import OF_PARALLEL
 from ..encoder.implementations import Code, code_of
@@ -192,7 +193,10 @@ def _forward(
     item_bytes = ITEM_BYTES[config.run.dtype]
     tape = tape_for(config.run, item_bytes, training=training, in_training_mode=in_mode, target=target)
     image = tape.tensor(*config.input_shape)
-    driver = _Driver(tape, config, freezes=freezes)
+    run = config.run
+    settings = (config.implementation, run.attention, run.autocast, run.product_dtype, run.torch_version)
+    trains = (run.trains, training, freezes, in_mode)
+    driver = _Driver(tape, config, freezes=freezes, blocks=_blocks(item_bytes, settings, trains, target))
     return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
 
 
@@ -227,11 +231,50 @@ def tape_for(
     )
 
 
+MOST_BLOCKS = 64
+"""Blocks of other encoders that are kept, with one setting of the Tape."""
+Twin = tuple[Hashable, ...]
+
+
+@lru_cache(maxsize=8)
+def _blocks(*settings: Hashable) -> dict[Twin, Segment]:  # noqa: ARG001 - for the cache
+    """The blocks that encoders have run with the same settings of the Tape, by all that their segments depend on."""
+    return {}
+
+
+def _is_of_numbers(layer: LayerConfig, x: Tensor) -> bool:
+    """Whether no size is a formula, which is of one space of points."""
+    sides = (*x.shape, *layer.grid, *(layer.placement.size or ()), *(layer.placement.count or ()))
+    return all(isinstance(side, int) for side in sides)
+
+
+@lru_cache(maxsize=8)
+def _backwards(*settings: Hashable) -> dict[Hashable, Any]:  # noqa: ARG001 - for the cache
+    """The backwards of those blocks, and the storages that their gradients of weights are views of."""
+    return {}
+
+
+def _is_alone(segment: Segment) -> bool:
+    """Whether it is a block with one input and sizes that are numbers, which other encoders may have too."""
+    layer, entries = segment.layer, segment.entries
+    return layer is not None and len(entries) == 1 and _is_of_numbers(layer, entries[0])
+
+
+def _keep(known: dict[Any, Any], key: Hashable, value: object) -> None:
+    """Add to what is kept of earlier encoders, in place of all of it if that is too much."""
+    if len(known) >= MOST_BLOCKS:
+        known.clear()
+    known[key] = value
+
+
 class _Driver:
     """Runs the plan and frees the tensors that no later part uses, like the real encoder's forward."""
 
-    def __init__(self, tape: Tape, config: EncoderConfig, *, freezes: bool) -> None:
+    def __init__(
+        self, tape: Tape, config: EncoderConfig, *, freezes: bool, blocks: dict[Twin, Segment]
+    ) -> None:
         self.tape = tape
+        self.blocks = blocks  # of earlier encoders
         self.config = config
         self.freezes = freezes
         self.trained = config.trained if freezes else frozenset()
@@ -305,10 +348,16 @@ class _Driver:
         )
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
-            segment = self._run(part, inputs, freed)
+            alone = not (has_no_twins or part.taps or part.holds or self.config.unread)
+            of_all = (*key, part is self.config.plan[-1]) if alone and _is_of_numbers(part, x) else None
+            twin = None if of_all is None else self.blocks.get(of_all)
+            segment = twin or self._run(part, inputs, freed)
             if not has_no_twins:
                 self.twins[key] = segment
-            return segment
+            if twin is None:
+                if of_all is not None:
+                    _keep(self.blocks, of_all, segment)
+                return segment
         shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
         return replace(twin, name=part.name, sources=sources, layer=part, shared=shared)
 
@@ -442,6 +491,7 @@ class _BackwardDriver:
         self.callers = {gradient.storage for gradient in self.gradients.values()}
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
         self.done: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...]]] = {}
+        self.blocks = _backwards(forward_pass.image.item_bytes, accumulating, self.moved)
 
     def run(self, segment: Segment) -> BackwardRun:
         """The backward of one segment."""
@@ -486,7 +536,8 @@ class _BackwardDriver:
                 segment.shared,
                 callers,
             )
-        if key not in self.done:
+        if key not in self.done and not self._reuse_of_another(segment, key):
+            kept_before = frozenset(self.kept_by_weights)
             completed: list[Shape] = []
             results = autograd.backward(
                 self.tape,
@@ -503,7 +554,23 @@ class _BackwardDriver:
             received, handed_on = _storages(*gradients, *pending), _storages(*results)
             run = BackwardRun(self.tape.recording(), received, handed_on, tuple(completed))
             self.done[key] = run, results
+            if isinstance(key, tuple) and _is_alone(segment):
+                _keep(
+                    self.blocks,
+                    (*key, segment is self.last),
+                    (run, results, self.kept_by_weights - kept_before),
+                )
         return self.done[key]
+
+    def _reuse_of_another(self, segment: Segment, key: Hashable) -> bool:
+        """Reuse the backward of a block that another encoder has run, if one has."""
+        known = self.blocks.get((*key, segment is self.last)) if isinstance(key, tuple) else None
+        if known is None:
+            return False
+        run, results, kept_by_weights = known
+        self.done[key] = run, results
+        self.kept_by_weights |= kept_by_weights
+        return True
 
     def _returned(self, segment: Segment) -> frozenset[Storage]:
         """Those inputs of a segment that the encoder returns too, so that the caller keeps them."""
