@@ -22,7 +22,7 @@ def requests_of(passes: Passes) -> Iterator[Asked]:
         for op, before in ops:
             live = before + sum(products.values())
             for storage in op.allocates:
-                nbytes = rounded(storage.nbytes)
+                nbytes = 0 if storage.is_on_host else rounded(storage.nbytes)
                 if nbytes:
                     yield Asked(nbytes, live, live, True, most, section, op.name, KINDS[TEMPORARIES], 1)
                     most = max(most, live + nbytes)
