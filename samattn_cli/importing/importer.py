@@ -191,8 +191,9 @@ def _renamed(found: Found, label: str, attributes: Mapping[str, Any]) -> Weights
 
 
 def _parts(ours: str | tuple[str | None, ...], shape: tuple[int, ...]) -> Shapes:
-    """The weights that a weight of this shape is, by samattn's names."""
+    """The weights that a weight of this shape is, by samattn's names; a shape that has no equal parts stays, and is found wrong."""
     if isinstance(ours, str):
         return {ours: shape}
-    first, *rest = shape
-    return {part: (first // len(ours), *rest) for part in ours if part is not None}
+    whole, *rest = shape or (0,)
+    each = (whole // len(ours), *rest) if whole and not whole % len(ours) else shape
+    return {part: each for part in ours if part is not None}

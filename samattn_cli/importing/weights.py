@@ -54,7 +54,17 @@ class Weights:
         """
         if name not in self.shapes:
             raise self.missing(name)
-        shape = self.shapes[name]
+        return self._checked(name, self.shapes[name], dims)
+
+    def other(self, name: str, dims: int) -> tuple[int, ...]:
+        """The shape of what is in the checkpoint and not the encoder's, by its name there; likewise.
+
+        Raises:
+            ImportFailedError: if it has another shape.
+        """
+        return self._checked(name, self.others[name], dims)
+
+    def _checked(self, name: str, shape: tuple[int, ...], dims: int) -> tuple[int, ...]:
         if len(shape) != dims or not all(shape):
             raise self.error(
                 "wrong-weight-shape",

@@ -131,6 +131,25 @@ def test_a_bias_of_keys_without_a_mask_is_refused(tmp_path):
         imported(str(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("rope_embed.periods", ()),
+        ("rope_embed.periods", (0,)),
+        ("blocks.0.attn.qkv.bias_mask", ()),
+        ("blocks.1.attn.qkv.bias", ()),
+        ("blocks.1.attn.qkv.bias", (385,)),
+    ],
+)
+def test_what_is_left_out_or_cut_has_its_shape_too(name, shape, tmp_path):
+    """385 numbers are not three equal parts, although a third of them is 128 when it is rounded down."""
+    path = write_safetensors(tmp_path / "dino.safetensors", dinov3() | {name: shape})
+    with pytest.raises(ImportFailedError) as error:
+        imported(str(path))
+    assert error.value.message.code == "wrong-weight-shape"
+    assert name in error.value.message
+
+
 def test_a_mask_token_alone_is_not_dino(tmp_path):
     """MAE's ViT-H, without its decoder, has heads of 80 channels."""
     shapes = of_vit(load_config("vit_h")) | {"mask_token": (1, 1, 1280)}

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from samattn_cli import load_config
+from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.importer import imported
 from tests.public.hat import shapes
-from tests.support.checkpoints import expanded
+from tests.support.checkpoints import expanded, write_safetensors
 from tests.support.importing import is_preset
 
 
@@ -30,3 +31,12 @@ def test_a_checkpoint_of_the_authors(preset, tmp_path):
     text = imported(str(tmp_path / "hat.pth"))
     assert is_preset(text, preset, tmp_path)
     assert "--image-size takes that of your tiles" in " ".join(text.replace("#", " ").split())
+
+
+def test_a_group_that_is_missing_is_named(tmp_path):
+    found = {
+        name.replace("layers.5.", "layers.95."): shape for name, shape in shapes(load_config("hat_s_x2"))
+    }
+    with pytest.raises(ImportFailedError) as error:
+        imported(str(write_safetensors(tmp_path / "hat.safetensors", found)))
+    assert error.value.message.code == "missing-block"

@@ -33,7 +33,7 @@ def _depths(shapes: Iterable[str]) -> list[int]:
     depths: dict[int, int] = {}
     for match in filter(None, map(INSIDE.search, shapes)):
         depths[int(match[1])] = max(depths.get(int(match[1]), 0), int(match[2] or -1) + 1)
-    return [depths[number] for number in sorted(depths)]
+    return [depths.get(number, 0) for number in range(max(depths, default=-1) + 1)]
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:

@@ -7,6 +7,7 @@ dinov3/models/vision_transformer.py, dinov3/layers/attention.py (LinearKMaskedBi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 from ...importing.checkpoint import Shapes
@@ -69,23 +70,23 @@ def heads_of(weights: Weights, width: int) -> int | None:
     if SCALES not in weights:
         return None
     if PERIODS in weights.others:
-        return width // (CHANNELS_OF_AN_ANGLE * weights.others[PERIODS][0])
+        return width // (CHANNELS_OF_AN_ANGLE * weights.other(PERIODS, 1)[0])
     return width // CHANNELS_OF_A_HEAD if MASK_TOKEN in weights.others else None
 
 
 def left_out(weights: Weights) -> None:
     """Note what only pretraining reads, and the biases of keys, which are zero."""
     if MASK_TOKEN in weights.others:
-        number = weights.others[MASK_TOKEN][-1]
+        number = prod(weights.others[MASK_TOKEN])
         weights.notes.append(
             f"Its mask_token ({number} parameters), which only pretraining reads, is left out."
         )
-    if of_crops := [shape for name, shape in weights.others.items() if name.startswith(NORM_OF_CROPS)]:
+    if of_crops := [weights.other(name, 1) for name in weights.others if name.startswith(NORM_OF_CROPS)]:
         number = sum(width for (width,) in of_crops)
         weights.notes.append(
             f"Its local_cls_norm ({number:,} parameters), which only pretraining reads, is left out."
         )
-    masks = [shape for name, shape in weights.others.items() if name.endswith(BIAS_MASK)]
+    masks = [weights.other(name, 1) for name in weights.others if name.endswith(BIAS_MASK)]
     if masks:
         number = sum(shape[0] // 3 for shape in masks)
         weights.notes.append(

@@ -242,8 +242,8 @@ def _window(weights: Weights, number: int, first: int) -> Size:
         return as_size([(side + 1) // 2 for side in coordinates[1:3]])
     table = f"blocks.{first}.attn.relative_position_bias_table"
     if table in weights and _is_of_videos(weights):
-        index = weights.others.get(f"{attention}.relative_position_index", (0,))
-        if size := window_of_video(weights.shape(table, 2)[0], index[0]):
+        tokens, *_ = weights.others.get(f"{attention}.relative_position_index") or (0,)
+        if size := window_of_video(weights.shape(table, 2)[0], tokens):
             return size
     elif table in weights and (side := square_side(weights.shape(table, 2)[0])):
         return (side + 1) // 2
