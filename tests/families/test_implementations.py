@@ -380,6 +380,7 @@ BACKBONE = ["neck=swin_backbone", "norm=false", SHORT]
         weekly=[
             ["run.dtype=float16", "image_size=[488,296]", "pos_embed=learned"],
             ["image_size=256", "stages.3.depth=1"],
+            ["run.autocast=bfloat16", "image_size=256"],
         ],
     ),
 )
@@ -389,7 +390,7 @@ def test_swin_backbone_of_transformers_is_derived_to_the_last_byte(attention, ch
     verdict = verify(config, every_layer=False)
     assert verdict.memory_trace.differences == ()
     assert verdict.status == "exact", verdict
-    if not config.run.checkpointing:
+    if not config.run.checkpointing and config.run.autocast == "none":
         assert derived_bytes(config) == live_bytes(
             Row("swin_t", "transformers", attention, config.run.dtype), config
         )

@@ -196,10 +196,14 @@ def swin_backbone(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tup
     """
     stages = norm_stages(part.config)
     tape.registers("layernorm", *(f"norms.{stage}" for stage in stages))
+    earlier = len(tape.ops)
     with tape.weights(train=False):  # no gradient reaches it
         normed = tape.layer_norm("layernorm", replace(x, grad_fn=None))
-    statistics = (storage for storage in tape.ops[-1].allocates if storage is not normed.storage)
-    tape.holds_graph_of(normed, *statistics)
+    # its statistics, and the copy in float32 that autocast makes of its input
+    saved = (
+        storage for op in tape.ops[earlier:] for storage in op.allocates if storage is not normed.storage
+    )
+    tape.holds_graph_of(normed, *saved)
     copies = (*ends[1:-1:2], ends[-1])
     maps = tuple(normed_map(tape, stage, copy) for stage, copy in zip(stages, copies, strict=True))
     tape.free(normed)

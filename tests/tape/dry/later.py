@@ -19,6 +19,7 @@ CLIP = {"pre_norm": True, "patch_embed": "patch_no_bias"}
 
 OWN: dict[str, dict[str, Any]] = {
     "own_eva": AXIAL | {"block": "eva", "pos_embed": "prefix", "layer_scale": True},
+    "own_dinov3": AXIAL | {"block": "dinov3", "pos_embed": "rotary", "layer_scale": True},
     "own_rope": AXIAL | {"block": "rope", "pos_embed": "prefix", "layer_scale": True},
     "own_pe": AXIAL | {"block": "pe", "pos_embed": "class_token"} | CLIP,
     "own_eva02": AXIAL | {"block": "eva02", "pos_embed": "class_token"},
