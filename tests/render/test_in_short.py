@@ -10,6 +10,7 @@ from samattn_cli.cli.app import app
 from samattn_cli.files.load import load_config
 from samattn_cli.render import render
 from samattn_cli.render.options import Options
+from samattn_cli.render.pages.in_short import in_short
 from samattn_cli.studies.analyze import analyze
 from samattn_cli.verdicts import Check, CrossCheck
 
@@ -58,6 +59,14 @@ def test_the_command_that_fixes_it_makes_it_fit(words: tuple[str, ...]) -> None:
     _, _, *fixed = shlex.split(command)
     [verdict] = [line for line in printed(*fixed, "--brief", "--no-verify") if "fit" in line]
     assert verdict.startswith("✓ fits")
+
+
+def test_the_command_that_fixes_it_writes_no_file() -> None:
+    report = analyze(load_config("sam_vit_b"), memory=GIB, verify=False)
+    files = ("-o", "a b.html", "--output=b.json", "-oc.md", "--snapshot", "d.pickle")
+    words = ("analyze", "sam_vit_b", *files, "--memory", "1GiB")
+    [command] = [each.command for each in in_short(report, Options(command=words)) if each.command]
+    assert command == "samattn analyze sam_vit_b --memory 1GiB --attention fused"
 
 
 def test_an_amount_of_memory_is_compared_with_the_peak_to_the_byte() -> None:

@@ -19,7 +19,10 @@ from typer.testing import CliRunner
 from samattn_cli.cli.app import app
 from samattn_cli.files.load import load_config
 from samattn_cli.render.charts.theme import DARK_FAINT, DARK_INK, DARK_PAPER, FAINT, INK, PAPER
+from samattn_cli.render.elements import GOOD, Answer
 from samattn_cli.render.web import picture
+from samattn_cli.render.web.sections import short
+from samattn_cli.render.web.style import resource
 from samattn_cli.units import Figures, format_bytes, format_change, format_ms, format_ratio
 from tests.support.browser import CHROMIUM, browser
 from tests.support.html_pages import Outline
@@ -211,6 +214,28 @@ def luminance(color: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
 
 
+def test_a_printed_table_has_its_header_on_each_page() -> None:
+    """Chromium repeats a header on the next page only if nothing in it has a box of its own, such as a button."""
+    of_paper = resource("style.css").partition("@media print")[2]
+    assert re.search(r"^  th button \{ display: contents; \}", of_paper, re.MULTILINE)
+    assert "thead { display: table-header-group; }" in of_paper
+
+
+def test_a_sign_without_a_verdict_stands_apart_from_the_sentence() -> None:
+    lines = "".join(short([Answer("Of 2 choices", GOOD), Answer(": it is", GOOD, "exact"), Answer("plain")]))
+    assert re.findall(r"<li>(.*?)</li>", re.sub(r"</?strong[^>]*>", "", lines)) == [
+        "✓ Of 2 choices",
+        "✓ exact: it is",
+        "plain",
+    ]
+
+
+def test_two_configs_of_the_same_name_are_told_apart() -> None:
+    links = Outline(page_of(*COMMANDS["diff"])).text("nav")
+    assert "Config before: sam_vit_b" in links
+    assert "Config after: sam_vit_l" in links
+
+
 # -- in a browser ----------------------------------------------------------------------------------------------------
 
 ORDER = "[...document.querySelector('table:not(.fixed)').tBodies[0].rows].map(row => row.dataset.place)"
@@ -252,6 +277,9 @@ def test_in_a_browser_tables_are_sorted_and_copied_by_the_keyboard(tmp_path) -> 
         assert orders[0][1] == sorted(first) != first
         assert orders[1][1] == sorted(first, reverse=True)
         assert page.run("document.getElementById('said').textContent") == "in the first order"
+        page.look(1280, media="print")
+        assert page.run(f"getComputedStyle({header}.querySelector('button')).display") == "contents"
+        page.look(1280)
         page.run("document.querySelector('#tools button').click()")
         assert re.fullmatch(r"[\d,]{9,}", page.run("document.querySelector('tbody data').textContent"))
 

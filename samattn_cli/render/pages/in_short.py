@@ -36,6 +36,8 @@ FOLDED = "fold rel_pos into q, k of F.scaled_dot_product_attention"
 SDPA = "F.scaled_dot_product_attention(q, k, v{mask}) instead of softmax(q @ k.T) @ v"
 SHOWING = ("--no-verify", "--verify", "--brief", "--full", "--all")
 """Options of the command that do not change the answer."""
+FILES = ("-o", "--output", "--snapshot")
+"""Options that write a file."""
 OPTIONS = ("run.attention", "run.dtype", "run.autocast", "implementation")
 """Keys with an option of their own, which counts more than --set for them."""
 
@@ -126,8 +128,18 @@ def _with(words: Sequence[str], settings: Sequence[str]) -> str:
     if not words:
         return options_of("--set", settings)
     without = (*SHOWING, *(("--no-checkpointing",) if "checkpointing" in " ".join(settings) else ()))
-    words = [word for word in words if word not in without]
+    words = [word for word in _without_files(words) if word not in without]
     return command(*words, *(word for setting in settings for word in _option(setting)))
+
+
+def _without_files(words: Sequence[str]) -> Iterator[str]:
+    """The words of a command without the files that it writes, so that another run does not replace them."""
+    is_file = False
+    for word in words:
+        is_option = word.startswith("-o") or word.partition("=")[0] in FILES
+        if not is_option and not is_file:
+            yield word
+        is_file = word in FILES
 
 
 def _option(setting: str) -> tuple[str, ...]:

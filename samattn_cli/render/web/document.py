@@ -33,6 +33,8 @@ MOST_CONFIGS = 8
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; script-src "
 RESERVED = ("main", "tools", "said", "tip")
 """Names of places that the page itself has."""
+CONFIGS = {"config": "", "before_config": "before", "after_config": "after", "configs": ""}
+"""The fields of reports that have configs, and which of two a config is."""
 FIRST = ("Answer", "Findings")
 """Titles of sections that belong to the answer."""
 MOST_LINKS = 24
@@ -113,9 +115,10 @@ def _is_first(part: Section) -> bool:
 
 def _about(report: Any, options: Options) -> Iterator[Section]:
     """What was asked."""
-    configs = list(dict.fromkeys(_configs(report)))
-    for config in configs[:MOST_CONFIGS]:
-        yield Code(f"Config: {config.name}" if len(configs) > 1 else "Config", (_yaml(config),))
+    configs = {config: which for which, config in reversed(list(_configs(report)))}
+    for config, which in [*reversed(configs.items())][:MOST_CONFIGS]:
+        name = f": {config.name}" if len(configs) > 1 else ""
+        yield Code(f"Config{f' {which}' if name and which else ''}{name}", (_yaml(config),))
     if options.command:
         yield Code("Command", (command(*options.command),))
 
@@ -127,12 +130,12 @@ def _yaml(config: EncoderConfig) -> str:
     ).rstrip()
 
 
-def _configs(report: Any) -> Iterator[EncoderConfig]:
-    """The configs that a report is of."""
-    for name in ("config", "before_config", "after_config", "configs"):
+def _configs(report: Any) -> Iterator[tuple[str, EncoderConfig]]:
+    """The configs that a report is of, and which of two each is."""
+    for name, which in CONFIGS.items():
         value = getattr(report, name, None)
         values = value if isinstance(value, tuple) else (value,)
-        yield from (each for each in values if isinstance(each, EncoderConfig))
+        yield from ((which, each) for each in values if isinstance(each, EncoderConfig))
 
 
 def _links(names: Names) -> str:

@@ -40,9 +40,8 @@ def short(answers: Sequence[Answer]) -> Iterator[str]:
 def _verdict(answer: Answer) -> str:
     if not answer.sign:
         return ""
-    return (
-        f'<strong class="{SIGNS[answer.sign]}">{escaped(f"{answer.sign} {answer.verdict}".strip())}</strong>'
-    )
+    words = f"{answer.sign} {answer.verdict}".strip()
+    return f'<strong class="{SIGNS[answer.sign]}">{escaped(words)}</strong>{"" if answer.verdict else " "}'
 
 
 def section(part: Section, names: Names) -> Iterator[str]:
