@@ -35,7 +35,7 @@ def kept(config: EncoderConfig) -> CrossCheck | None:
     path, made_of = _path(config), _made_of(config)
     if path is None or made_of is None:
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         data = json.loads(path.read_bytes())
         if data["made_of"] == made_of:
             found = _crosscheck(data)
@@ -60,8 +60,15 @@ def keep(config: EncoderConfig, crosscheck: CrossCheck) -> None:
 
 
 def _crosscheck(data: dict[str, Any]) -> CrossCheck:
-    checks = {name: Check(*values) for name, values in data["checks"].items()}
+    checks = {name: _check(*values) for name, values in data["checks"].items()}
     return CrossCheck(**checks, layers_run=int(data["layers_run"]))
+
+
+def _check(status: Any, compared: Any, total: Any, route: Any, reason: Any) -> Check:
+    are_numbers = isinstance(compared, int) and (total is None or isinstance(total, int))
+    if not (are_numbers and isinstance(reason, str)):
+        raise ValueError
+    return Check(status, compared, total, route, reason)
 
 
 def _remove_oldest(folder: Path) -> None:
@@ -77,7 +84,10 @@ def _path(config: EncoderConfig) -> Path | None:
         return None
     from hashlib import sha256  # not at start-up: it loads OpenSSL
 
-    root = Path(folder) if folder else _cache()
+    try:
+        root = Path(folder) if folder else _cache()
+    except RuntimeError:  # a user without a home
+        return None
     return root / "verdicts" / f"{sha256(_words_of(config).encode()).hexdigest()[:32]}.json"
 
 

@@ -56,6 +56,28 @@ def test_a_verdict_of_other_code_is_not_used(monkeypatch) -> None:
     assert kept(CONFIG) is None
 
 
+@pytest.mark.parametrize("checks", [[], {"fvcore": 1}, {"fvcore": ["exact", "3", 7, "meta", ""]}])
+def test_figures_of_another_type_are_not_used(folder: Path, checks: object) -> None:
+    keep(CONFIG, EXACT)
+    (file,) = folder.iterdir()
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"checks": whole["checks"] | checks if checks else checks}))
+    assert kept(CONFIG) is None
+
+
+def test_nothing_is_kept_for_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a number that no user has."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SAMATTN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    keep(CONFIG, EXACT)
+    assert kept(CONFIG) is None
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"made_of": 1}', "null", "\xff"])
 def test_a_damaged_file_is_not_used(folder: Path, damage: str) -> None:
     keep(CONFIG, EXACT)
