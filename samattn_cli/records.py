@@ -25,22 +25,35 @@ else:
     def replace(record: Any, **changes: Any) -> Any:
         """The standard `replace`, for dataclasses whose fields are all parameters of `__init__`."""
         cls = record.__class__
-        positions, values_of, kw_only = _fields_of(cls)
+        positions, values_of, kw_only, is_plain = _fields_of(cls)
+        if is_plain:
+            for name in changes:
+                positions[name]  # there is such a field
+            made = cls.__new__(cls)
+            made.__dict__.update(zip(positions, values_of(record)))  # noqa: B905 - this is the fast path
+            made.__dict__.update(changes)
+            return made
         values = list(values_of(record))
         for name, value in changes.items():
             values[positions[name]] = value
         return cls(**dict(zip(positions, values, strict=True))) if kw_only else cls(*values)
 
     @cache
-    def _fields_of(cls: type) -> tuple[dict[str, int], Any, bool]:
-        """The position of each field, a function that returns the values of all, and whether some are given by name only."""
+    def _fields_of(cls: type) -> tuple[dict[str, int], Any, bool, bool]:
+        """The position of each field, a function that returns the values of all, and whether some are given by name only.
+
+        And whether `__init__` only stores the values, so that they can be stored without it.
+        """
         unmade = cls.__dict__.get("__dataclass_fields__")
         alone = isinstance(unmade, _Unmade) and unmade.declares_all
         fields = _fields_declared(cls) if alone else dataclasses.fields(cls)
+        is_generated = getattr(cls.__init__, "__code__", _init.__code__).co_filename == "<string>"
+        has_dict = cls.__dictoffset__ != 0 and not hasattr(cls, "__slots__")
+        is_plain = is_generated and has_dict and not hasattr(cls, "__post_init__")
         kw_only = unmade.settings["kw_only"] if alone else any(field.kw_only for field in fields)
         names = [field.name for field in fields]
         values_of = attrgetter(*names) if len(names) > 1 else lambda record: [getattr(record, *names)]
-        return {name: position for position, name in enumerate(names)}, values_of, kw_only
+        return {name: position for position, name in enumerate(names)}, values_of, kw_only, is_plain
 
     def dataclass(*, frozen: bool, kw_only: bool = False) -> Any:
         """The standard decorator for a frozen dataclass, with the same behaviour."""

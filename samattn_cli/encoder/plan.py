@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from .implementations import implementation_of
 from .keys import Size
 from .layouts import TokenLayout
 from .placement import EVERYWHERE, UNCUT, Placement, Windows, each_is
-from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
+from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, version
 from .slots import Entering, Part, Stream, begin_of_group, entering_stage
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class LayerConfig:
     holds: tuple[str, ...] = ()
     cut: Size = UNCUT
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its module name in the real stack."""
         return f"blocks.{self.index}"
@@ -111,8 +110,8 @@ class LayerConfig:
         """The layout of its input and output tokens."""
         return BLOCKS[self.stage.block].layout
 
-    @property
-    def kind(self) -> Hashable:
+    @cached_property
+    def kind(self) -> tuple[Hashable, ...]:
         """Everything but its numbers. Layers with equal kinds cost the same on the same stream."""
         return _KIND(self)
 
@@ -182,9 +181,7 @@ class LayerConfig:
         return self.windows.covered
 
 
-_KIND = attrgetter(
-    *(entry.name for entry in fields(LayerConfig) if entry.name not in {"index", "stage_index"})
-)
+_KIND = attrgetter(*(name for name in LayerConfig.__annotations__ if name not in {"index", "stage_index"}))
 
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
@@ -212,11 +209,12 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
             taps = _taps_of_transition(config, number)
             yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
             stream = leaving
-        for position in range(stage.depth):
-            layer = _layer(stage, before, index, number, position, stream)
-            yield layer
-            stream = replace(stream, grid=layer.out_grid, dim=stage.embed_dim, layout=layer.layout)
-            index += 1
+        is_fixed = all(type(side) is int for side in stream.grid)
+        layers, stream = (_layers if is_fixed else _layers.__wrapped__)(
+            stage, before, index, number, stream, version()
+        )
+        yield from layers
+        index += len(layers)
         before = stage
     if ending:
         yield PartConfig(ending, "endings", ending, config, stream, stream)
@@ -255,9 +253,36 @@ def _part(
     )
 
 
+@lru_cache(maxsize=64)
+def _layers(
+    stage: StageConfig, before: StageConfig | None, first: int, number: int, stream: Stream, _words: int
+) -> tuple[tuple[LayerConfig, ...], Stream]:
+    """The blocks of a stage, whose first has the number `first`, and what leaves the last; for a version of the words.
+
+    Encoders that are compared share them: most differ in other stages, or in how they are run.
+    """
+    layers = []
+    same: dict[Placement, Placement] = {}
+    for position in range(stage.depth):
+        layer = _layer(stage, before, first + position, number, position, stream, same)
+        layers.append(layer)
+        leaving = layer.out_grid, stage.embed_dim, layer.layout
+        if leaving != (stream.grid, stream.dim, stream.layout):
+            grid, dim, layout = leaving
+            stream = replace(stream, grid=grid, dim=dim, layout=layout)
+    return tuple(layers), stream
+
+
 def _layer(
-    stage: StageConfig, before: StageConfig | None, index: int, number: int, position: int, stream: Stream
+    stage: StageConfig,
+    before: StageConfig | None,
+    index: int,
+    number: int,
+    position: int,
+    stream: Stream,
+    same: dict[Placement, Placement],
 ) -> LayerConfig:
+    """A block; those that attend in the same way share their placement, which is quick to compare."""
     own = stage.at(index)
     named_global = index in stage.global_attn_indexes
     configured = EVERYWHERE if named_global else own.placement
@@ -267,7 +292,7 @@ def _layer(
         index=index,
         stage_index=number,
         stage=own,
-        placement=placed.where,
+        placement=same.setdefault(placed.where, placed.where),
         grid=stream.grid,
         in_dim=stream.dim,
         q_stride=placed.q_stride,

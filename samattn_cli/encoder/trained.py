@@ -76,13 +76,15 @@ def _named(entry: str, names: Sequence[str]) -> Sequence[str]:
 
 def problems_of_trains(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with `run.trains` for the parts that an encoder has."""
+    if trains_all(config.run.trains):
+        return
     names = [part.name for part in config.plan]
     for entry in config.run.trains.split(","):
         problem = _problem_of_adapters(config) if entry == ADAPTERS else _problem(entry, names)
         if problem is not None:
             yield PATH, problem
             return
-    if trains_all(config.run.trains) or trains_adapters(config.run.trains):
+    if trains_adapters(config.run.trains):
         return
     trained = [part.name for part in config.plan if part.has_weights and part.name in config.trained]
     others = [part.name for part in config.plan if part.has_weights and part.name not in config.unread]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from ..tape.shares import share_of
 from ..tape.training import PHASES, Moment
 from ..units import rounded
 from .attention_kernels import kernels_in
+from .on_device import on
 from .passes import Passes
 from .readers import attention_bytes, of_segment
 
@@ -35,7 +36,7 @@ class At:
     passes: Passes
     number: int
 
-    @property
+    @cached_property
     def segment(self) -> Segment:
         """In the inference forward."""
         return self.passes.forward.segments[self.number]
@@ -51,7 +52,7 @@ class At:
         """The time in the run's mode; None without a device."""
         return self.passes.times[self.number] if self.passes.times else None
 
-    @property
+    @cached_property
     def training(self) -> Moment:
         """The moment of a training step with the most live bytes in this segment."""
         name, moments = self.segment.name, self.passes.step.moments
@@ -67,11 +68,39 @@ def parts_of(passes: Passes) -> tuple[PartReport, ...]:
 
 def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
     """The blocks, each compared with the same block made global."""
-    return tuple(
-        LayerReport(**_figures(LAYER, at))
-        for at in segments_of(passes).values()
-        if at.segment.layer is not None
-    )
+    return tuple(_layers_of(passes))
+
+
+def _layers_of(passes: Passes) -> Iterator[LayerReport]:
+    """Layers with the same recordings in the same memory share all figures but `OF_ONE`."""
+    found: dict[Hashable, LayerReport] = {}
+    for at in segments_of(passes).values():
+        if at.segment.layer is not None:
+            alike = tuple(_alike(at))
+            if alike not in found:
+                found[alike] = LayerReport(**_figures(LAYER, at))
+            yield replace(found[alike], **_figures(OF_ONE, at))
+
+
+def _alike(at: At) -> Iterator[Hashable]:
+    """What the figures of a layer are read from, but for those of `OF_ONE`; recordings, and what is kept with them, by identity."""
+    passes, number, segment = at.passes, at.number, at.segment
+    used, step, target = passes.memory[number], passes.step, on(passes, passes.device)
+    training = step.forward.segments[number]
+    yield segment.recording
+    yield at.layer.stage_index
+    yield passes.all_global.forward.segments[number].recording
+    yield used.before
+    yield id(used.liveness)
+    yield step.saved_bytes[number]
+    yield training.recording
+    yield training.is_run_again
+    yield target.recordings[number]
+    yield id(at.time)
+    if passes.trains:
+        for phase in PHASES:
+            yield step.before[segment.name, phase]
+            yield id(step.moments[segment.name, phase].liveness)
 
 
 def segments_of(passes: Passes) -> dict[str, At]:
@@ -87,15 +116,14 @@ def _ops(at: At) -> tuple[OpReport, ...]:
     """The operations of the forward and, in training, of the backward, with the bytes live before each."""
     training = at.passes.step.forward.segments[at.number]
     kernels = tuple(kernels_in(at.passes, at.number, at.passes.device).items())
-    live, name = at.passes.live, at.segment.name
     return (
         *_forward(
             at.segment.recording,
             None if training.is_run_again else training.recording,
             kernels,
-            tuple((op.name, nbytes) for op, nbytes in live[name, "forward"]),
+            tuple((op.name, nbytes) for op, nbytes in at.passes.live_forward(at.number)),
         ),
-        *_backward(live.get((name, "backward"), ())),
+        *_backward(at.passes.live_backward(at.number)),
     )
 
 
@@ -186,6 +214,9 @@ LAYER: dict[str, Callable[[At], Any]] = PART | {
 }
 """A reader for each key of a `LayerReport`."""
 
+OF_ONE = {name: LAYER[name] for name in ("name", "index", "training_bytes", "training_op")}
+"""Readers for what layers that are alike do not share."""
+
 
 @lru_cache(maxsize=64)
 def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float, float]:
@@ -265,13 +296,30 @@ def _inside(name: str, inside: Mapping[str, Iterable[str]]) -> str:
 def shares_of(passes: Passes) -> tuple[Share, ...]:
     """FLOPs by part, from the largest to the smallest; they sum to the total."""
     flops: dict[str, int] = {}
+    of_blocks: dict[Recording, dict[str, int]] = {}
     for segment in passes.forward.segments:
-        for op in filter(lambda op: op.macs, segment.recording.ops):
-            part = segment.name if segment.layer is None else share_of(op)
-            flops[part] = flops.get(part, 0) + op.flops
+        recording = segment.recording
+        if segment.layer is None:
+            own = {segment.name: recording.flops} if recording.flops else {}
+        elif recording in of_blocks:
+            own = of_blocks[recording]
+        else:
+            own = of_blocks[recording] = _shares_of_block(recording)
+        for part, value in own.items():
+            flops[part] = flops.get(part, 0) + value
     total = sum(flops.values())
     ordered = sorted(flops.items(), key=lambda item: -item[1])
     return tuple(Share(part, value, value / total) for part, value in ordered)
+
+
+def _shares_of_block(recording: Recording) -> dict[str, int]:
+    """The FLOPs of a block by what they are for, in the order of its operations."""
+    flops: dict[str, int] = {}
+    for op in recording.ops:
+        if op.macs:
+            part = share_of(op)
+            flops[part] = flops.get(part, 0) + op.flops
+    return flops
 
 
 def _flops(ops: Iterable[Op]) -> int:

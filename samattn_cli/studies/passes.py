@@ -247,22 +247,33 @@ class Passes:
 
         Those of a training step are of its last micro-batch.
         """
+        names = [segment.name for segment in self.forward_of_run.segments]
         if not self.trains:
-            return {
-                (segment.name, "forward"): _live(used.before, segment.recording, _held(segment, self.config))
-                for segment, used in zip(self.forward.segments, self.memory, strict=True)
-            }
-        step = self.step
-        back = {
-            segment.name: each for segment, each in zip(step.forward.segments, step.recordings, strict=True)
-        }
-        ahead = {segment.name: segment for segment in step.forward.segments}
+            return {(name, "forward"): self.live_forward(number) for number, name in enumerate(names)}
+        numbers = {name: number for number, name in enumerate(names)}
         return {
-            (name, phase): _live(before, back[name])
+            (name, phase): self.live_backward(numbers[name])
             if phase == "backward"
-            else _live(before, ahead[name].recording, ahead[name].kept | ahead[name].shared)
-            for (name, phase), before in step.before.items()
+            else self.live_forward(numbers[name])
+            for name, phase in self.step.before
         }
+
+    def live_forward(self, number: int) -> tuple[tuple[Op, Dim], ...]:
+        """The operations of the forward of a segment in the run's mode, with the bytes live before each."""
+        if not self.trains:
+            segment, used = self.forward.segments[number], self.memory[number]
+            return _live(used.before, segment.recording, _held(segment, self.config))
+        segment = self.step.forward.segments[number]
+        before = self.step.before[segment.name, "forward"]
+        return _live(before, segment.recording, segment.kept | segment.shared)
+
+    def live_backward(self, number: int) -> tuple[tuple[Op, Dim], ...]:
+        """The same of its backward; () in inference."""
+        if not self.trains:
+            return ()
+        step = self.step
+        before = step.before[step.forward.segments[number].name, "backward"]
+        return _live(before, step.recordings[number])
 
     @cached_property
     def section_peaks(self) -> dict[Section, int]:

@@ -70,6 +70,14 @@ class Segment:
     drops: tuple[tuple[str, Storage], ...] = ()
     shared: frozenset[Storage] = frozenset()
 
+    def twin(
+        self, name: str, sources: tuple[Source, ...], layer: LayerConfig, shared: frozenset[Storage]
+    ) -> Segment:
+        """The segment of a block of the same kind; it shares what was worked out for this one, which is the same for both."""
+        made = Segment.__new__(Segment)
+        vars(made).update(vars(self), name=name, sources=sources, layer=layer, shared=shared)
+        return made
+
     @property
     def inputs(self) -> tuple[Storage, ...]:
         """The storages of its inputs, without buffers that a part has given to others, which are never freed."""
@@ -267,6 +275,10 @@ def _keep(known: dict[Any, Any], key: Hashable, value: object) -> None:
     known[key] = value
 
 
+_Latest = tuple[Segment, frozenset[Storage], tuple[Any, ...]]
+"""A twin, what it shares, and what it was found by, which has to live as long."""
+
+
 class _Driver:
     """Runs the plan and frees the tensors that no later part uses, like the real encoder's forward."""
 
@@ -290,6 +302,9 @@ class _Driver:
             name: (number, names) for number, names in enumerate(config.checkpointed_stages) for name in names
         }
         self.twins: dict[Hashable, Segment] = {}
+        self.kinds: dict[Hashable, int] = {}  # the number of each kind of block
+        self.latest: dict[Hashable, _Latest] = {}  # the twins by their input
+        self.known: dict[tuple[int, ...], int] = {}  # the same by the identities of what is compared
         self.kept: set[Storage] = set()  # for backward, by all segments so far
         self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
         self.unread: list[Segment] = []  # segments so far whose outputs nothing reads
@@ -299,6 +314,13 @@ class _Driver:
         sources: list[tuple[Source, Tensor]] = [(("", 0), image)]
         for part in self.config.plan:
             main = sources[0]
+            latest = self._latest_twin(part, main[1]) if isinstance(part, LayerConfig) else None
+            if latest is not None and isinstance(part, LayerConfig):
+                twin, shared, _ = latest
+                yield twin.twin(part.name, (main[0],), part, shared)
+                self.kept_by_last = twin.kept
+                sources = [((part.name, index), output) for index, output in enumerate(twin.outputs)]
+                continue
             inputs = [main, *(tap for name in part.taps for tap in self.tapped[name])]
             needed = (*part.taps, *part.holds)
             self._held = tuple(tap for name in part.holds for tap in self.tapped[name])
@@ -308,13 +330,37 @@ class _Driver:
             last = [tap for name in needed if not self.uses[name] for tap in self.tapped.pop(name)]
             freed = [tensor for _, tensor in (main, *last) if tensor is not image and self._is_free(tensor)]
             segment = self._segment(part, inputs, freed)
-            self.kept |= segment.kept_for_backward
+            if segment.kept is not self.kept_by_last:
+                self.kept |= segment.kept_for_backward
             self.kept_by_last = segment.kept
             self.unread += [segment] if segment.is_unread else []
             sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
             named = {part.name: sources[1:] or sources, first_output(part.name): sources[:1]}
             self.tapped |= {name: taps for name, taps in named.items() if self.uses[name]}
             yield segment
+
+    def _state(self, part: LayerConfig, x: Tensor) -> Hashable:
+        """What is the same for twins; see `_segment`, where more is compared."""
+        name = part.name
+        kept = id(self.kept_by_last)
+        return self._kind(part), name in self.trained, name in self.config.checkpointed, id(x), kept
+
+    def _latest_twin(self, part: LayerConfig, x: Tensor) -> _Latest | None:
+        """The twin of a block that has one input, which nothing else uses, as of an earlier block of the same input; if there is one."""
+        name = part.name
+        is_simple = not self.tapped and not self.unread and not part.taps and not part.holds
+        if not is_simple or self.uses[name] or self.uses[first_output(name)] or name in self.stages:
+            return None
+        if name in self.config.unread or x.storage.is_weight:
+            return None
+        return self.latest.get(self._state(part, x))
+
+    def _kind(self, part: LayerConfig) -> int:
+        """The number of its kind. Most blocks consist of the same objects, which need no comparison."""
+        same = tuple(map(id, part.kind))
+        if same not in self.known:
+            self.known[same] = self.kinds.setdefault(part.kind, len(self.kinds))
+        return self.known[same]
 
     def _is_free(self, tensor: Tensor) -> bool:
         """Whether no later part taps it, and it is not a buffer that a part has given to others."""
@@ -332,7 +378,7 @@ class _Driver:
         layout = (x.shape, x.stride, x.item_bytes)
         trains = part.name in self.trained
         key = (
-            part.kind,
+            self._kind(part),
             trains,
             part.name in self.config.checkpointed,
             layout,
@@ -349,7 +395,11 @@ class _Driver:
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
             alone = not (has_no_twins or part.taps or part.holds or self.config.unread)
-            of_all = (*key, part is self.config.plan[-1]) if alone and _is_of_numbers(part, x) else None
+            of_all = (
+                (part.kind, *key[1:], part is self.config.plan[-1])
+                if alone and _is_of_numbers(part, x)
+                else None
+            )
             twin = None if of_all is None else self.blocks.get(of_all)
             segment = twin or self._run(part, inputs, freed)
             if not has_no_twins:
@@ -359,7 +409,9 @@ class _Driver:
                     _keep(self.blocks, of_all, segment)
                 return segment
         shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
-        return replace(twin, name=part.name, sources=sources, layer=part, shared=shared)
+        if len(inputs) == 1 and not self._held:
+            self.latest[self._state(part, x)] = twin, shared, (x, self.kept_by_last)
+        return twin.twin(part.name, sources, part, shared)
 
     def _run(
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
@@ -511,16 +563,6 @@ class _BackwardDriver:
         """The backward of a segment, or that of a twin, if nothing but the segment's one gradient matters."""
         (gradient, *others), elsewhere = gradients, [each.storage for each in self.gradients.values()]
         callers = self._returned(segment)
-        kept = [
-            self.image.storage,
-            *self.callers,
-            *self.kept_by_weights,
-            *elsewhere,
-            *segment.shared,
-            *callers,
-        ]
-        if segment is self.last:
-            kept += {output.storage for output in segment.outputs}
         simple = (
             gradient is not None and not others and not any(pending) and gradient.storage not in elsewhere
         )
@@ -539,6 +581,16 @@ class _BackwardDriver:
         if key not in self.done and not self._reuse_of_another(segment, key):
             kept_before = frozenset(self.kept_by_weights)
             completed: list[Shape] = []
+            kept = [
+                self.image.storage,
+                *self.callers,
+                *self.kept_by_weights,
+                *elsewhere,
+                *segment.shared,
+                *callers,
+            ]
+            if segment is self.last:
+                kept += {output.storage for output in segment.outputs}
             results = autograd.backward(
                 self.tape,
                 list(zip(segment.outputs, gradients, strict=True)),

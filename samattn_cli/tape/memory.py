@@ -57,12 +57,12 @@ class Liveness:
         """The most bytes live at once (0 if nothing is allocated)."""
         return greatest((0, *(live for _, live in self._moments)))
 
-    @property
+    @cached_property
     def peak_op(self) -> str:
         """The first operation at the peak ("" if nothing is allocated)."""
         return next((name for name, live in self._moments if live == self.peak_bytes), "")
 
-    @property
+    @cached_property
     def _moments(self) -> tuple[tuple[str, Dim], ...]:
         return (*self.steps, *self.working)
 

@@ -316,7 +316,7 @@ class TrainingStep:
         """The bytes of those moments."""
         return {section: moment.nbytes for section, moment in self.moments.items()}
 
-    @property
+    @cached_property
     def peak_bytes(self) -> Dim:
         """The most bytes live at once."""
         return greatest(self.peaks.values())

@@ -194,6 +194,8 @@ class Formula:
 def greatest(values: Iterable[Integer]) -> Integer:
     """The largest value. For formulas it is the maximum as a formula, without a comparison."""
     values = list(values)
+    if Formula not in {*map(type, values)}:
+        return max(values)
     space = next((value.space for value in values if isinstance(value, Formula)), None)
     return max(values) if space is None else space.maximum(values)
 
