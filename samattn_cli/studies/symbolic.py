@@ -73,6 +73,7 @@ MEANINGS = {
     "W": "tokens across the grid that enters",
     "p": "side of a patch, in pixels (patch_size)",
     "q": "frames, or depth, of a patch (patch_size)",
+    "r": "width of a patch, of which p is the height, in pixels (patch_size)",
     "c": "channels of the image (in_chans)",
     "w": "side of a window, in tokens (window_size)",
     "t": "frames, or depth, of a window, in tokens (window_size)",
@@ -188,7 +189,7 @@ def _of_part(part: PartConfig) -> dict[str, int]:
     _without_grid(values)
     if part.name == "patch_embed":
         patch = part.config.patch_size
-        values |= _of_axes(("q", "p", "p"), patch) if isinstance(patch, tuple) else {"p": patch}
+        values |= _of_axes(_patch_symbols(patch), patch) if isinstance(patch, tuple) else {"p": patch}
         values |= {"c": part.config.in_chans}
     if part.slot == "necks":
         values |= {"O": part.config.out_chans}
@@ -283,8 +284,14 @@ def _patch(part: PartConfig, names: Mapping[str, Integer]) -> Any:
     """The patch, with symbols for its sides if the part has them: a number, or as many as there are axes."""
     if not isinstance(part.config.patch_size, tuple):
         return names.get("p", part.config.patch_size)
-    first, *others = part.config.patch_size
-    return names.get("q", first), *(names.get("p", side) for side in others)
+    patch = part.config.patch_size
+    return tuple(names.get(symbol, side) for symbol, side in zip(_patch_symbols(patch), patch, strict=True))
+
+
+def _patch_symbols(patch: Size) -> tuple[str, ...]:
+    """The symbols of the sides of a patch of videos: one for height and width if they are equal."""
+    *_, height, width = patch
+    return ("q", "p", "p" if height == width else "r")
 
 
 def _pixels(part: PartConfig, names: Mapping[str, Integer]) -> tuple[Integer, ...]:

@@ -112,6 +112,17 @@ def test_receptive_fields_are_boxes():
     assert second.extent == (3, 5, 6)
 
 
+def test_a_patch_that_is_not_square_has_a_symbol_for_its_width():
+    """Patches of 2x1x2 pixels on a grid of 2x3x4, 3 channels to 8: 24 * 12 * 8 MACs."""
+    stage = {"block": "swin", "embed_dim": 8, "depth": 1, "num_heads": 1, "window_size": 2}
+    made = {"patch_size": [2, 1, 2], "pos_embed": "none", "stages": [stage]}
+    config = load_config(made | {"image_size": [3, 3, 7]})
+    passed = symbolic(config, forward(config).segments[0])
+    formula = sum(op.macs for op in passed.recording.ops)
+    assert passed.space.bounds(formula) == (24 * 12 * 8, 24 * 12 * 8)
+    assert {"p", "q", "r"} <= {*str(formula).split("*")}
+
+
 def test_explain_and_sweep_take_videos(tmp_path):
     path = tmp_path / "video.yaml"
     path.write_text(json.dumps(VIDEO), "utf-8")
