@@ -17,6 +17,7 @@ from typing import Any
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import homes
+from ..files.cache import cache_folder
 from ..records import replace
 from ..verdicts import Check, CrossCheck
 from ..version import __version__
@@ -84,20 +85,8 @@ def _path(config: EncoderConfig) -> Path | None:
         return None
     from hashlib import sha256  # not at start-up: it loads OpenSSL
 
-    try:
-        root = Path(folder) if folder else _cache()
-    except RuntimeError:  # a user without a home
-        return None
-    return root / "verdicts" / f"{sha256(_words_of(config).encode()).hexdigest()[:32]}.json"
-
-
-def _cache() -> Path:
-    """The user's cache folder of samattn."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "samattn"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "samattn"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samattn"
+    root = Path(folder) if folder else cache_folder()
+    return root and root / "verdicts" / f"{sha256(_words_of(config).encode()).hexdigest()[:32]}.json"
 
 
 def _words_of(config: EncoderConfig) -> str:

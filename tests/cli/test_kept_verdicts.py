@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from typer.testing import CliRunner
 from samattn_cli.cli import kept_verdicts
 from samattn_cli.cli.app import app
 from samattn_cli.cli.kept_verdicts import keep, kept
+from samattn_cli.device.dry import build
+from samattn_cli.errors import SamattnError
+from samattn_cli.files.cache import cache_folder
 from samattn_cli.files.load import load_config
 from samattn_cli.verdicts import Check, CrossCheck, Difference
 
@@ -136,3 +140,35 @@ def test_a_check_that_could_not_run_says_why_and_not_what_it_cost(monkeypatch) -
     monkeypatch.setattr("samattn_cli.cli.analyze._has_terminal", lambda: True)
     result = CliRunner().invoke(app, ["analyze", "sam_vit_b", "--brief"])
     assert "! not cross-checked: torch is not installed\n" in result.stdout
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "", None])
+def test_a_user_without_a_home_keeps_nothing(tmp_path: Path, monkeypatch, home: str | None) -> None:
+    """As in a container whose user has no entry: Path.home() raises."""
+
+    def no_home() -> Path:
+        if home is None:
+            raise RuntimeError("Could not determine home directory.")
+        return Path(home or tmp_path / "gone")
+
+    for name in ("SAMATTN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.chdir(tmp_path)
+    keep(CONFIG, EXACT)
+    assert kept(CONFIG) is None
+    assert not list(tmp_path.iterdir())
+    assert not Path("/nonexistent").exists()
+    with pytest.raises(SamattnError, match="set XDG_CACHE_HOME") as error:
+        build._cache()
+    assert error.value.codes == ("dry-not-built",)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the variable is of Linux")
+def test_a_relative_cache_folder_is_ignored(tmp_path: Path, monkeypatch) -> None:
+    """As the XDG Base Directory Specification says."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == tmp_path / ".cache" / "samattn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert cache_folder() == tmp_path / "other" / "samattn"

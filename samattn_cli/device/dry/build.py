@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from ...errors import DeviceError
+from ...files.cache import cache_folder
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "stub.c"
@@ -66,7 +66,18 @@ def cuda_headers() -> Path:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samattn" / "dry"
+    """Where the library is kept.
+
+    Raises:
+        DeviceError: if there is no such folder.
+    """
+    folder = cache_folder()
+    if folder is None:
+        raise DeviceError(
+            "dry-not-built",
+            "a dry run keeps a library in the cache, but this user has no home folder: set XDG_CACHE_HOME to a folder",
+        )
+    return folder / "dry"
 
 
 def _key(headers: Path) -> str:
