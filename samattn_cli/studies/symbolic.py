@@ -120,11 +120,19 @@ def symbolic(
     entered = _entered(entry, shape, names["s"])
     with weights_of(tape, config, part.name, freezes=training and not trains_all(config.run.trains)):
         entries = (entered, *(tap.entered(names, entered.shape) for tap in taps))
+        tape.last_used = _last_used(segment, entries)
         call(tape, placed, entries, config.run.attention, code_of(config))
     meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}
     recording = tape.recording(is_checkpointed=segment.is_checkpointed)
     all_meanings = MEANINGS | (OF_A_NUMBER if _counts(names) else {}) | meanings
     return Symbolic(space, names, recording, all_meanings, entries)
+
+
+def _last_used(segment: Segment, entries: Sequence[Tensor]) -> tuple[Storage, ...]:
+    """The storages of inputs that no later part uses, which the segment may drop before its end."""
+    freed = {storage for op in segment.recording.ops for storage in op.frees}
+    own = {entry.storage: symbolic.storage for entry, symbolic in zip(segment.entries, entries, strict=True)}
+    return tuple(storage for entered, storage in own.items() if entered in freed)
 
 
 def values_of(config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from samattn_cli import analyze, load_config
+from samattn_cli import analyze, explain, load_config
 from samattn_cli.errors import ConfigError, code_of
 from samattn_cli.studies.flow import flow_of
 from tests.families.contract import assert_exact
@@ -61,3 +61,13 @@ def test_all_larger_windows_reach_equally_far():
     assert code_of(problem.message) == "one-overlap"
     assert "overlap_ratio 0.5" in problem.message
     load_config(keys(image_size=16, stages=[HYBRIDS, FAR, FAR | {"overlap_ratio": 0.6}]))
+
+
+def test_formulas_of_peaks_know_what_a_part_lets_go():
+    """The ends of groups free the tokens that enter them before their convolution allocates."""
+    config = load_config(
+        keys(stages=[HYBRIDS | {"depth": 1}], neck="hat_pixelshuffle", upscale=2, out_chans=3, image_size=12)
+    )
+    (*_, end) = analyze(config, verify=False).parts
+    formula = explain(config, "neck", metric="peak_bytes").value
+    assert (end.name, formula) == ("neck", end.peak_bytes)
