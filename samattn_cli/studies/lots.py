@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,20 @@ class Lot:
             for place, group in enumerate(self.groups)
             for name, values in group.values.items()
         }
+
+    @property
+    def size(self) -> int:
+        """How many points there are."""
+        return prod(len(group.rows) for group in self.groups)
+
+    def one_by_one(self) -> Iterator[tuple[Group, ...]]:
+        """Each point alone."""
+        for places in np.ndindex(*(len(group.rows) for group in self.groups)):
+            pairs = zip(self.groups, places, strict=True)
+            yield tuple(
+                Group({name: own[[at]] for name, own in group.values.items()}, group.rows[[at]])
+                for group, at in pairs
+            )
 
     def rows(self, axis: int, where: slice) -> Array:
         """The rows of the points at some places along a dimension."""

@@ -49,6 +49,9 @@ GEOMETRY: dict[str, Callable[[Passes], Dim]] = {
 }
 """For one image, over all windowed layers: their tokens, and the tokens that their windows cover."""
 
+FEW = 3
+"""So many passes on numbers take less time than one on symbols."""
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Points = Mapping[str, Array]
 Evaluate = Callable[[Integer], Any]
@@ -97,6 +100,9 @@ def figures_over(
     left = [tuple(groups)]
     while left:
         lot = Lot(left.pop(), left)
+        if 1 < lot.size <= FEW:
+            left += lot.one_by_one()
+            continue
         space = Space(lot.points, lot.split)
         try:
             placed = at_all(config, space) if hypothetical else _at_points(config, space)

@@ -138,3 +138,14 @@ def test_numbers_that_fit_in_63_bits_are_int64_even_where_bounds_do_not():
     beyond = evaluate(padded * factor * 8)
     assert beyond.dtype == object
     assert beyond.tolist() == [[256 * factor * 8, 4096 * factor * 8]] * 2
+
+
+def test_a_lot_of_few_points_is_taken_one_by_one():
+    lot = Lot([Group.of({"height": np.array([16, 32])}, 3), Group.of({"window": np.array([7, 8, 14])})], [])
+    alone = [Lot(groups, []) for groups in lot.one_by_one()]
+    assert (lot.size, [each.size for each in alone]) == (6, [1] * 6)
+    found = {
+        int(each.rows(0, slice(None)).flat[0]): [int(values.flat[0]) for values in each.points.values()]
+        for each in alone
+    }
+    assert found == {0: [16, 7], 1: [16, 8], 2: [16, 14], 3: [32, 7], 4: [32, 8], 5: [32, 14]}

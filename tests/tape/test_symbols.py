@@ -141,3 +141,12 @@ def test_formulas_are_written_as_people_write_them():
     assert writer((h + 1) // (2 * w)) == "floor((h + 1)/(2*w))"
     assert writer(greatest([h * 2, w + d])) == "max(2*h, d + w)"
     assert writer(h - h) == "0"
+
+
+def test_the_bounds_of_a_difference_are_those_of_the_formula():
+    space = Space({"a": np.array([2, 5, 9]), "b": np.array([1, 4, 6])})
+    a, b = space.symbol("a"), space.symbol("b")
+    formulas = [a, 3, 0, a * b - 7 * a, 2 * b * b - a + 5, -a * b, a // 2 + b]
+    for one in formulas:
+        for other in formulas:
+            assert space.span(one, other) == space.bounds(one - other)

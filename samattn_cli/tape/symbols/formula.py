@@ -97,16 +97,22 @@ class Formula:
         return self.space.formula(terms)
 
     def __rsub__(self, other: Integer) -> Integer:
-        return -self + other
+        if not isinstance(other, int):
+            return -self + other
+        terms = {monomial: -value for monomial, value in self.terms.items()}
+        terms[()] = terms.get((), 0) + other
+        return self.space.formula(terms)
 
     def __mul__(self, other: Integer) -> Integer:
         if isinstance(other, Formula):
             terms: Terms = {}
+            space = self.space
+            known, so_far = space.products.get, terms.get
             for one, its in self.terms.items():
                 for two, theirs in other.terms.items():
-                    product = self.space.product(one, two)
-                    terms[product] = terms.get(product, 0) + its * theirs
-            return self.space.formula(terms)
+                    product = known((one, two)) or space.product(one, two)
+                    terms[product] = so_far(product, 0) + its * theirs
+            return space.formula(terms)
         if isinstance(other, int):
             if other == 1:
                 return self
@@ -188,6 +194,9 @@ class Formula:
             raise TypeError(f"cannot compare {self} {relation} {other!r}: it is not an integer")
         if self is other or (isinstance(other, Formula) and self.terms == other.terms):
             return relation == "=="
+        low, high = self.space.span(self, other)
+        if low > 0 or high < 0:
+            return relation == (">" if low > 0 else "<")
         return self.space.decide(self - other, relation)
 
 

@@ -72,7 +72,7 @@ class Space:
         self._split = split
         self._set(points)
         self._atoms: dict[Any, Atom] = {}
-        self._products: dict[tuple[Monomial, Monomial], Monomial] = {}
+        self.products: dict[tuple[Monomial, Monomial], Monomial] = {}
         self._known_ends: dict[Monomial, tuple[int, int]] = {}
         self._quotients: dict[tuple[Key | int, Key | int], Integer] = {}
         self._decided: dict[tuple[Key, str], bool] = {}
@@ -120,13 +120,13 @@ class Space:
         """The product of two products of atoms."""
         if not one or not two:
             return one or two
-        found = self._products.get((one, two))
+        found = self.products.get((one, two))
         if found is None:
             powers = dict(one)
             for atom, power in two:
                 powers[atom] = powers.get(atom, 0) + power
             found = tuple(sorted(powers.items(), key=lambda factor: factor[0].number))
-            self._products[one, two] = found
+            self.products[one, two] = found
         return found
 
     def quotient(self, value: Integer, by: Integer) -> Integer:
@@ -198,9 +198,15 @@ class Space:
         """
         left: list[Integer] = []
         for value in sorted(dict.fromkeys(values), key=lambda value: isinstance(value, int)):
-            if not any(self.bounds(other - value)[0] >= 0 for other in left):
-                left = [other for other in left if self.bounds(value - other)[0] < 0]
-                left.append(value)
+            larger_than_some = []
+            for other in left:
+                low, high = self.span(other, value)
+                if low >= 0:
+                    break
+                if high > 0:
+                    larger_than_some.append(other)
+            else:
+                left = [*larger_than_some, value]
         if len(left) == 1:
             return left[0]
         return self._of_atom("max", "", tuple(left))
@@ -208,12 +214,37 @@ class Space:
     def bounds(self, value: Integer) -> tuple[int, int]:
         """Lower and upper bound of a formula; it need not reach them."""
         low = high = 0
-        known = self._known_ends
+        known = self._known_ends.get
         for monomial, coefficient in terms_of(value).items():
-            ends = known.get(monomial) or self._ends(monomial)
-            least, most = ends if coefficient > 0 else ends[::-1]
-            low += coefficient * least
-            high += coefficient * most
+            least, most = known(monomial) or self._ends(monomial)
+            if coefficient > 0:
+                low += coefficient * least
+                high += coefficient * most
+            else:
+                low += coefficient * most
+                high += coefficient * least
+        return low, high
+
+    def span(self, value: Integer, other: Integer) -> tuple[int, int]:
+        """Lower and upper bound of `value` - `other`, which is not made: the bounds of their difference as a formula."""
+        low = high = 0
+        known = self._known_ends.get
+        terms, others = terms_of(value), terms_of(other)
+        for monomial, coefficient in terms.items():
+            own = coefficient - others.get(monomial, 0)
+            if own:
+                least, most = known(monomial) or self._ends(monomial)
+                if own < 0:
+                    least, most = most, least
+                low += own * least
+                high += own * most
+        for monomial, coefficient in others.items():
+            if monomial not in terms:
+                least, most = known(monomial) or self._ends(monomial)
+                if coefficient > 0:
+                    least, most = most, least
+                low -= coefficient * least
+                high -= coefficient * most
         return low, high
 
     def _ends(self, monomial: Monomial) -> tuple[int, int]:
