@@ -127,7 +127,11 @@ def _of_windows(part: PartConfig | LayerConfig, shape: Shape) -> Iterator[str]:
 
 
 def _first(part: PartConfig | LayerConfig, size: Integer, tokens: int) -> str:
-    return f"{TOKENS}/{tokens // size}" if part.layout.joins_images else "B"
+    if not part.layout.joins_images:
+        return "B"
+    return (
+        str(size) if tokens % size else f"{TOKENS}/{tokens // size}"
+    )  # the ends of images may outnumber tokens
 
 
 def _channels(part: PartConfig | LayerConfig, size: Integer, number: str) -> str:
