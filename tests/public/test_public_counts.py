@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from samattn_cli.encoder.presets import presets
 from tests.public.counts import HEADER, families, row
 from tests.public.memory import HEADER as MEMORY_HEADER
-from tests.public.memory import ROWS, derived, line, public
+from tests.public.memory import ORIGINAL, ROWS, derived, line, public
 from tests.support.pages import text_of
 from tests.support.sampling import sampled
 
@@ -56,3 +59,23 @@ def test_what_transformers_keeps_of_a_forward_before_changes_no_figure():
     assert first == second
     lines = dict(zip(ROWS, table_under(MEMORY_HEADER), strict=True))
     assert lines[row] == line(row, round(first / 2**20, 2))
+
+
+def test_readme_has_the_number_of_presets_that_are_equal():
+    number = len(table_under(HEADER))
+    assert f"Parameters and FLOPs of {number} presets equal those of public implementations" in text_of(
+        "README.md"
+    )
+    assert f"`samattn configs` lists {len(presets())} presets" in text_of("README.md")
+
+
+@pytest.mark.exhaustive
+def test_readme_has_the_range_of_what_transformers_takes():
+    """Activations of its code, as a multiple of those of the original authors'."""
+    ratios = [
+        derived(row) / derived(replace(row, whose=ORIGINAL))
+        for row in ROWS
+        if row.whose == "transformers" and row.config.implementation != "reference"
+    ]
+    said = f"of transformers' code take between {min(ratios):.2f} and {max(ratios):.2f} times as much"
+    assert said in " ".join(text_of("README.md").split())
