@@ -59,6 +59,9 @@ class Symbolic:
     entries: tuple[Tensor, ...]
 
 
+PACKED_DIMS = 2
+"""Those of a packed sequence, (tokens, C)."""
+
 DECLARED: dict[str, Mapping[str, Part]] = {
     "pos_embeds": POS_EMBEDS,
     "transitions": TRANSITIONS,
@@ -344,12 +347,16 @@ def _in_numbers(part: PartConfig | LayerConfig, values: Mapping[str, int]) -> Sh
 def _laid_out(shape: Shape, numbers: Shape, entry: Tensor) -> Shape:
     """A shape of the stream, (B, H, W, C), as an implementation has it: also (B, HW, C) or (B, C, H, W).
 
+    A packed sequence, (tokens, C), is (1, tokens, C) there.
+
     Args:
         shape: the shape, which may have symbols.
         numbers: the same in numbers.
         entry: the stream as the implementation has it.
     """
     if len(shape) != len(entry.shape):
+        if len(shape) == PACKED_DIMS:
+            return 1, *shape
         B, *grid, C = shape
         return B, prod(grid), C
     if len(shape) >= IMAGE_DIMS and _has_channels_first(numbers, entry):

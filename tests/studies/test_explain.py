@@ -260,9 +260,11 @@ def test_values_of_a_symbol_stand_in_the_order_of_the_rows() -> None:
     assert here["H"] == "56, 28, 14, 7"
 
 
-def test_an_image_of_one_token_after_its_merger_has_formulas():
-    """MiniCPM-V's blocks then take one token, and the two ends of the image."""
-    config = load_config("minicpm_v_4_6", ["image_size=32", "stages.0.depth=1", "stages.1.depth=1"])
+@pytest.mark.parametrize("whose", ["reference", "transformers"])
+def test_an_image_of_one_token_after_its_merger_has_formulas(whose):
+    """MiniCPM-V's blocks then take one token, and the two ends of the image; in transformers a sequence is (1, tokens, C)."""
+    small = ["image_size=32", "stages.0.depth=1", "stages.1.depth=1"]
+    config = load_config("minicpm_v_4_6", [*small, f"implementation={whose}"])
     assert explain(config, "", "flops").value == sum(
         each.recording.flops for each in forward(config).segments
     )
