@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from ..encoder.wording import OTHER_KEYS
 from ..errors import Message, did_you_mean
 from ..files.sources import STDIN
 from ..records import dataclass
-from ..render import ALIASES, FORMATS
+from ..render import ALIASES, FORMATS, PAGES, TEXTS
 from ..shell import command, options
 from ..spelling import is_like, known_as
 
@@ -39,13 +40,24 @@ def explained(self: Any, ctx: Any, words: Sequence[str], error: Any) -> Message 
     wrong = NOT_ONE_OF.search(problem)
     if not wrong:
         return None
-    return Message("unknown-value", f"{problem.rstrip('.')}{_hint_for(wrong[1], wrong[2])}")
+    of_files = _of_files(self) if "'--format'" in problem else None
+    return Message("unknown-value", f"{problem.rstrip('.')}{_hint_for(wrong[1], wrong[2], of_files)}")
 
 
-def _hint_for(word: str, known: str) -> str:
-    """What to write instead of a word that is not one of the values of an option."""
-    if extension := _extensions().get(word):
-        return f"; to write a file in this format, use -o report{extension}"
+def _of_files(self: Any) -> set[str]:
+    """The formats of the files that a command writes."""
+    module = sys.modules.get(getattr(self.callback, "__module__", ""))
+    return {*getattr(module, "FORMATS", TEXTS), *PAGES}
+
+
+def _hint_for(word: str, known: str, of_files: Collection[str] | None) -> str:
+    """What to write instead of a word that is not one of the values of an option.
+
+    `of_files`: of the option that takes a format, the formats of the command's files.
+    """
+    if of_files is not None and (extension := _extensions().get(word)):
+        use = f"; to write a file in this format, use -o report{extension}"
+        return use if word in of_files else "; this command does not write this format"
     return did_you_mean(word, re.findall(r"'([^']*)'", known))
 
 

@@ -282,3 +282,30 @@ def test_a_snapshot_does_not_replace_a_report(other: str, tmp_path: Path, monkey
     assert said.startswith("--snapshot report.json: ")
     assert said.endswith("[given-twice]")
     assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("verify vit_b -f html", "use -o report.html"),
+        ("verify vit_b -f parquet", "does not write this format"),
+        ("explain vit_b -f pdf", "does not write this format"),
+        ("oom x vit_b -f svg", "does not write this format"),
+        ("analyze vit_b -f sarif", "does not write this format"),
+        ("analyze vit_b -f jsn", "did you mean 'json'?"),
+    ],
+)
+def test_a_format_of_files_is_offered_where_the_command_writes_it(words: str, hint: str) -> None:
+    said = refused(*words.split())
+    assert hint in said
+    assert "use -o" not in said.replace(hint, "")
+
+
+def test_each_file_that_is_offered_can_be_written() -> None:
+    """The formats of `-o` of each command, as its help names them, are those that a wrong `--format` offers."""
+    assert "-o" not in refused("analyze", "vit_b", "--mode", "html")
+    for command in ("verify", "diff", "fit", "check", "sweep"):
+        for name in ("parquet", "svg", "html"):
+            offered = "use -o" in refused(command, "vit_b", "-f", name)
+            kept = refused(command, "vit_b", "-o", f"/nowhere/x.{name}")
+            assert offered == ("[no-such-directory]" in kept), (command, name)
