@@ -177,7 +177,8 @@ def test_the_answer_is_first(command: Any) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     answer = lines.index("Answer")
-    assert answer < 6
+    assert lines[1].startswith("✓ within the bounds: all 8 judged groups")
+        assert answer < 8
     assert "120 published figures in 28 groups" in lines[answer + 1]
 
 
@@ -215,6 +216,7 @@ def test_a_group_outside_its_bound_exits_1_and_is_named(command: Any, report: Pu
     words = " ".join(result.stdout.split())
     assert f"{eager.title}: 8 figures" in words
     assert "OUTSIDE its bound" in words
+    assert f"✗ outside the bound: 1 of 1 judged group: {eager.title}" in words
 
 
 def test_a_step_outside_its_bound_is_not_within(report: PublishedMemory) -> None:
@@ -242,10 +244,10 @@ def test_published_takes_no_encoder(arguments: list[str], named: str, command: A
     assert "[conflicting-options]" in result.stderr
 
 
-def test_formats_that_judgements_lack(command: Any) -> None:
+def test_a_misspelt_format_or_option_is_named(command: Any) -> None:
     result = command("sam_vit_b", "--measured", "none.json", "--format", "csv")
     assert result.exit_code == 2
-    assert "[unknown-format]" in result.stderr
+    assert "[cannot-read]" in result.stderr  # of the file: judgements have the format
     typo = command("--published", "--format", "marckdown")
     assert typo.exit_code == 2
     assert "did you mean 'markdown'?" in typo.stderr

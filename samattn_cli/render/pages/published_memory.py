@@ -9,7 +9,7 @@ from typing import Any
 
 from ...reports.published_memory import PublishedGroup, PublishedMemory, PublishedRow
 from ...units import format_change, format_percent, format_things
-from ..elements import Lines, Page, Section, Table
+from ..elements import BAD, GOOD, Answer, Lines, Page, Section, Table
 from ..layout import Layout
 from ..options import Options
 
@@ -35,7 +35,17 @@ MOST_DECIMALS = 3
 
 def page(report: PublishedMemory, options: Options) -> Page:  # noqa: ARG001 - the same at any width
     """The whole of it."""
-    return Page(TITLE, SUBTITLE, tuple(_sections(report)))
+    return Page(TITLE, SUBTITLE, tuple(_sections(report)), tuple(_short(report)))
+
+
+def _short(report: PublishedMemory) -> Iterator[Answer]:
+    judged = [group for group in report.groups if group.is_judged]
+    outside = [group.title for group in judged if not group.is_within]
+    of = f"{format_things(len(judged), 'judged group')}"
+    if outside:
+        yield Answer(f": {len(outside)} of {of}: {', '.join(outside)}", BAD, "outside the bound")
+    else:
+        yield Answer(f": all {of}", GOOD, "within the bounds")
 
 
 def _sections(report: PublishedMemory) -> Iterator[Section]:
@@ -77,7 +87,7 @@ def _group_row(group: PublishedGroup) -> tuple[str, ...]:
         str(group.compared),
         _percent(group.median),
         _percent(group.worst),
-        bound_of(group),
+        bound_of(group) if group.is_judged else NOTHING,
         ("within" if group.is_within else "OUTSIDE") if group.is_judged else "",
     )
 
