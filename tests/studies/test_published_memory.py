@@ -178,7 +178,7 @@ def test_the_answer_is_first(command: Any) -> None:
     lines = result.stdout.splitlines()
     answer = lines.index("Answer")
     assert lines[1].startswith("✓ within the bounds: all 8 judged groups")
-        assert answer < 8
+    assert answer < 8
     assert "120 published figures in 28 groups" in lines[answer + 1]
 
 
