@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["dataclass", "replace"]
+__all__ = ["dataclass", "fields", "replace"]
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass, replace
+    from dataclasses import dataclass, fields, replace
 else:
     import dataclasses
     from _thread import RLock
     from dataclasses import MISSING, Field, FrozenInstanceError
     from functools import cache
+    from inspect import get_annotations
     from operator import attrgetter
 
     def replace(record: Any, **changes: Any) -> Any:
@@ -38,6 +39,13 @@ else:
             values[positions[name]] = value
         return cls(**dict(zip(positions, values, strict=True))) if kw_only else cls(*values)
 
+    def fields(record: Any) -> tuple[Field, ...]:
+        """The standard `fields`, of which only names and defaults may be read: the standard decorator does not have to work."""
+        cls = record if isinstance(record, type) else record.__class__
+        unmade = cls.__dict__.get("__dataclass_fields__")
+        alone = isinstance(unmade, _Unmade) and unmade.only_stores
+        return _fields_declared(cls) if alone else dataclasses.fields(cls)
+
     @cache
     def _fields_of(cls: type) -> tuple[dict[str, int], Any, bool, bool]:
         """The position of each field, a function that returns the values of all, and whether some are given by name only.
@@ -45,13 +53,12 @@ else:
         And whether `__init__` only stores the values, so that they can be stored without it.
         """
         unmade = cls.__dict__.get("__dataclass_fields__")
-        alone = isinstance(unmade, _Unmade) and unmade.declares_all
-        fields = _fields_declared(cls) if alone else dataclasses.fields(cls)
-        is_generated = getattr(cls.__init__, "__code__", _init.__code__).co_filename == "<string>"
+        alone = isinstance(unmade, _Unmade) and unmade.only_stores
+        own = fields(cls)
         has_dict = cls.__dictoffset__ != 0 and not hasattr(cls, "__slots__")
-        is_plain = is_generated and has_dict and not hasattr(cls, "__post_init__")
-        kw_only = unmade.settings["kw_only"] if alone else any(field.kw_only for field in fields)
-        names = [field.name for field in fields]
+        is_plain = cls in _SETTINGS and has_dict and not hasattr(cls, "__post_init__")
+        kw_only = unmade.settings["kw_only"] if alone else any(field.kw_only for field in own)
+        names = [field.name for field in own]
         values_of = attrgetter(*names) if len(names) > 1 else lambda record: [getattr(record, *names)]
         return {name: position for position, name in enumerate(names)}, values_of, kw_only, is_plain
 
@@ -64,6 +71,12 @@ else:
 
         return decorated
 
+    FEW = 30
+    """So many objects of a class are made before its `__init__` is compiled."""
+
+    _SETTINGS: dict[type, dict[str, bool]] = {}
+    """The settings of all classes of this decorator that do not define `__init__` themselves."""
+
     class _Unmade:
         """What stands in for the attributes that the standard decorator sets, until one of them is used."""
 
@@ -73,18 +86,23 @@ else:
 
         def __init__(self, cls: type, **settings: bool) -> None:
             self.cls, self.settings, self.lock = cls, settings, RLock()
+            if "__init__" not in cls.__dict__:
+                _SETTINGS[cls] = settings
             names = (*self.DATA, *self.METHODS, *self.FROZEN)
             self.own = [name for name in names if name not in cls.__dict__]
             for name in self.own:
                 setattr(cls, name, self.stand_in(name))
 
         @property
-        def declares_all(self) -> bool:
-            """Whether the class declares all its fields itself, and `__init__` only stores them."""
-            others = self.cls.__mro__[1:]
-            return not any("__dataclass_fields__" in vars(other) for other in others) and not hasattr(
-                self.cls, "__post_init__"
-            )
+        def only_stores(self) -> bool:
+            """Whether `__init__` only stores the fields, which this class and others of this decorator declare."""
+            classes = _with_fields(self.cls)
+            if hasattr(self.cls, "__post_init__") or any(
+                _SETTINGS.get(each) != self.settings for each in classes
+            ):
+                return False
+            is_mixed = not self.settings["kw_only"] and len(classes) > 1
+            return not (is_mixed and any(field.kw_only is True for field in _fields_declared(self.cls)))
 
         def stand_in(self, name: str) -> Any:
             """What is found under a name until the class is made."""
@@ -120,11 +138,11 @@ else:
 
         def make_methods(self) -> None:
             """Make the methods without the standard decorator, if the class has only fields of its own."""
-            if not self.declares_all:
+            if not self.only_stores:
                 self.make()
                 return
             fields = _fields_declared(self.cls)
-            init = _init(self.cls, fields, kw_only=self.settings["kw_only"])
+            init = _first_init(self.cls, fields, kw_only=self.settings["kw_only"])
             self.set_methods(self.own, (init, *_methods(fields)))
 
         def set_methods(self, names: list[str], methods: tuple[Any, ...]) -> None:
@@ -136,18 +154,56 @@ else:
     def _refuse(_self: Any, name: str, *_: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to or delete field {name!r}")
 
+    @cache
     def _fields_declared(cls: type) -> tuple[Field, ...]:
-        """The fields that a class declares itself, as the standard decorator would find them."""
-        return tuple(
-            _field(name, cls.__dict__.get(name, MISSING))
-            for name, annotation in cls.__annotations__.items()
-            if not annotation.startswith("ClassVar")
-        )
+        """The fields that a class and its bases declare, as the standard decorator would find them."""
+        found: dict[str, Field] = {}
+        for base in reversed(_with_fields(cls)):
+            made = base.__dict__["__dataclass_fields__"]
+            if not isinstance(made, _Unmade):
+                found |= made  # the standard decorator has taken the defaults from the class
+                continue
+            found |= {
+                name: _field(name, base.__dict__.get(name, MISSING))
+                for name, annotation in get_annotations(base).items()
+                if not annotation.startswith("ClassVar")
+            }
+        return tuple(found.values())
+
+    def _with_fields(cls: type) -> list[type]:
+        """The class and its bases that have fields."""
+        return [base for base in cls.__mro__ if "__dataclass_fields__" in base.__dict__]
 
     def _field(name: str, declared: Any) -> Field:
         field = declared if isinstance(declared, Field) else dataclasses.field(default=declared)
         field.name = name
         return field
+
+    def _first_init(cls: type, fields: tuple[Field, ...], *, kw_only: bool) -> Any:
+        """An `__init__` for the first objects. Most classes have few, and compiling `__init__` takes longer than to make those."""
+        names = [field.name for field in fields]
+        left = iter(range(FEW))
+
+        def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807 - a method
+            values = dict(zip(names, args))  # noqa: B905 - their number is compared below
+            is_simple = next(left, None) is not None and len(values) == len(args) and not (kw_only and args)
+            if is_simple and values.keys().isdisjoint(named):
+                values |= named
+                for field in fields if len(values) < len(names) else ():
+                    if field.name not in values and field.default is not MISSING:
+                        values[field.name] = field.default
+                    elif field.name not in values and field.default_factory is not MISSING:
+                        values[field.name] = field.default_factory()
+                if values.keys() == positions:
+                    self.__dict__.update(values)
+                    return
+            init = _init(cls, fields, kw_only=kw_only)
+            if cls.__dict__.get("__init__") is __init__:
+                cls.__init__ = init
+            init(self, *args, **named)
+
+        positions = {*names}
+        return __init__
 
     def _init(cls: type, fields: tuple[Field, ...], *, kw_only: bool) -> Any:
         """`__init__` as source text, with the defaults in the variables d0, d1, ..."""

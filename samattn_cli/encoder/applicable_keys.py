@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import lru_cache, partial
 from typing import Any
 
 from ..errors import Message
-from ..records import replace
+from ..records import fields, replace
 from .model import EncoderConfig, RunConfig, StageConfig
 from .placement import GLOBAL_VALUES
 from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS, version

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ..records import replace
+from ..records import fields, replace
 from .applicable_keys import unused_keys
 from .model import EncoderConfig, RunConfig
 
@@ -31,7 +30,7 @@ def _without_defaults(value: Any) -> Any:
     """A config's keys without those at their default."""
     if isinstance(value, tuple):
         return [_without_defaults(item) for item in value]
-    if not is_dataclass(value):
+    if "__dataclass_fields__" not in vars(type(value)):
         return value
     entries = ((field, getattr(value, field.name)) for field in fields(value))
     return {field.name: _without_defaults(entry) for field, entry in entries if entry != field.default}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 from functools import partial
 from itertools import groupby, takewhile
 from operator import attrgetter
 from typing import Any
 
 from ..figures import FIGURES, Figure, of
-from ..records import replace
+from ..records import fields, replace
 from ..reports.analysis import Analysis, LayerReport, OpReport
 from ..units import format_bytes
 from .elements import Table

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from samattn_cli.records import dataclass, replace
+from samattn_cli.records import FEW, dataclass, fields, replace
 
 
 def declared(decorator: Any) -> tuple[type, type]:
@@ -126,3 +126,62 @@ def test_a_default_factory_is_called_for_each_object() -> None:
     assert replace(one, known={"a": 1}) == Cache(known={"a": 1})
     with pytest.raises(TypeError):
         Cache({})
+
+
+def test_objects_are_alike_before_and_after_init_is_compiled() -> None:
+    """The first objects of a class are made without a compiled `__init__`; later ones are equal."""
+    part, layer = sections()
+    for number in range(2 * FEW):
+        made = layer(name="b", index=number)
+        assert (made.name, made.ops, made.kept, made.index) == ("b", (), {}, number)
+        assert made == replace(layer(name="a"), name="b", index=number)
+    assert [each.name for each in fields(layer)] == ["name", "ops", "kept", "index"]
+    assert [each.name for each in dataclasses.fields(layer)] == ["name", "ops", "kept", "index"]
+    assert layer(name="b") == layer(name="b", kept={}) != part(name="b")
+
+
+def test_the_first_object_is_refused_as_later_ones_are() -> None:
+    """Arguments that do not fit, before and after `__init__` is compiled."""
+    for _, layer in (sections(), sections()):
+        for _ in range(2):
+            with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'name'"):
+                layer(index=1)
+            with pytest.raises(TypeError, match="unexpected keyword argument 'depth'"):
+                layer(name="b", depth=1)
+            with pytest.raises(TypeError, match="positional"):
+                layer("b")
+
+
+def test_a_base_has_a_field_that_is_given_by_name_only() -> None:
+    """A derived class has its own field before that."""
+
+    @dataclass(frozen=True)
+    class Step:
+        forward: int
+        one_by_one: bool = dataclasses.field(default=False, kw_only=True)
+
+    @dataclass(frozen=True)
+    class Sharded(Step):
+        ranks: int
+
+    made = Sharded(1, 2, one_by_one=True)
+    assert (made.forward, made.ranks, made.one_by_one) == (1, 2, True)
+    assert replace(made, ranks=3) == Sharded(1, 3, one_by_one=True)
+    with pytest.raises(TypeError):
+        Sharded(1, 2, True)
+
+
+def sections() -> tuple[Any, Any]:
+    """A class with a default of each kind, and a class derived from it with the same settings."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Part:
+        name: str
+        ops: tuple[int, ...] = ()
+        kept: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Layer(Part):
+        index: int = 0
+
+    return Part, Layer

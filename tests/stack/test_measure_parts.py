@@ -1,5 +1,6 @@
 """The parts of `samattn measure` that need a GPU, or a crash, on stand-ins."""
 
+import json
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -359,3 +360,14 @@ def test_a_training_step_on_a_cpu_is_predicted_to_a_thousandth(preset, size):
     depth = {"vit_b": ("depth=2",), "sam_vit_b": ("depth=2", "global_attn_indexes=[1]")}.get(preset, ())
     case = measure_case(load_config(preset, (size, *depth, "run.mode=training")), "cpu", repeats=1)
     assert case.measured.peak_allocated_bytes == pytest.approx(case.predicted_bytes, rel=1e-3)
+
+
+def test_each_case_that_ships_is_found_by_its_shape():
+    """A recording with a line for each case is not read whole."""
+    for path in recorded.FOLDER.glob("*.json"):
+        text = path.read_bytes()
+        for case in json.loads(text)["cases"]:
+            config = case["config"]
+            shape = tuple(config["image_size"]), *(stage["embed_dim"] for stage in config["stages"])
+            assert case in recorded._read(text, shape)["cases"]
+            assert case["status"] == "failed" or case["config_hash"] in recorded._cases(shape)
