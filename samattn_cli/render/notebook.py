@@ -12,6 +12,12 @@ from . import layout_of
 if TYPE_CHECKING:
     import pandas as pd
 
+NEEDS = {
+    ("analysis", "memory"): "analyze(..., timeline=True)",
+    ("placements", "front"): "compare_placements(..., search=...)",
+}
+"""What makes the reports that have a chart, by their kind and the name of the chart."""
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -48,7 +54,8 @@ def chart_of(report: Any, name: str) -> Chart:
         )
     spec = layout.drawn(report, name)
     if spec is None:
-        raise OutputError("nothing-to-draw", f"this {report.kind} has nothing to draw")
+        needs = f"; it needs {NEEDS[report.kind, name]}" if (report.kind, name) in NEEDS else ""
+        raise OutputError("nothing-to-draw", f"this {report.kind} has nothing to draw{needs}")
     return Chart(spec)
 
 

@@ -20,6 +20,7 @@ from samattn_cli import (
     to_json,
 )
 from samattn_cli.cli.output_files import output_files
+from samattn_cli.errors import OutputError
 from samattn_cli.records import replace
 from samattn_cli.render import FORMATS, LAYOUTS, render_file
 from samattn_cli.render.options import Options
@@ -118,3 +119,11 @@ def test_a_chart_as_pdf_is_one_page_that_has_its_text(tmp_path) -> None:
     assert page[:5] == b"%PDF-"
     assert page.count(b"/MediaBox") == 1
     assert b"/Font" in page
+
+
+def test_a_chart_that_the_report_lacks_says_what_makes_it() -> None:
+    config = load_config("vit_b", ["depth=2", "image_size=32"])
+    with pytest.raises(OutputError, match=r"it needs analyze\(\.\.\., timeline=True\)") as error:
+        analyze(config, verify=False).chart("memory")
+    assert error.value.codes == ("nothing-to-draw",)
+    assert analyze(config, verify=False, timeline=True).chart("memory").spec
