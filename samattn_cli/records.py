@@ -151,6 +151,23 @@ else:
                 if method.__name__ in names:
                     setattr(self.cls, method.__name__, method)
 
+    def slotted(cls: type, *, eq: bool) -> type:
+        """The class as a dataclass with slots, which is not frozen; its objects are compared and hashed by their values if `eq`."""
+        own = {name: _field(name, cls.__dict__.get(name, MISSING)) for name in get_annotations(cls)}
+        for field in own.values():
+            field.type, field.kw_only = cls.__annotations__[field.name], False
+            field._field_type = dataclasses._FIELD  # noqa: SLF001 - what `dataclasses.fields` looks for
+        left_out = {*own, "__dict__", "__weakref__"}
+        scope = {name: value for name, value in cls.__dict__.items() if name not in left_out}
+        scope |= {"__slots__": tuple(own), "__match_args__": tuple(own), "__dataclass_fields__": own}
+        scope["__qualname__"] = cls.__qualname__
+        made = type(cls)(cls.__name__, cls.__bases__, scope)
+        equal, hashed, shown = _methods(tuple(own.values()))
+        made.__init__, made.__repr__ = _init(made, tuple(own.values()), kw_only=False, slots=True), shown
+        if eq:
+            made.__eq__, made.__hash__ = equal, hashed
+        return made
+
     def _refuse(_self: Any, name: str, *_: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to or delete field {name!r}")
 
@@ -205,7 +222,7 @@ else:
         positions = {*names}
         return __init__
 
-    def _init(cls: type, fields: tuple[Field, ...], *, kw_only: bool) -> Any:
+    def _init(cls: type, fields: tuple[Field, ...], *, kw_only: bool, slots: bool = False) -> Any:
         """`__init__` as source text, with the defaults in the variables d0, d1, ..."""
         scope: dict[str, Any] = {"put": object.__setattr__, "absent": MISSING}
         parameters, lines = ["self", *["*"][: kw_only and bool(fields)]], ["pass"]
@@ -220,7 +237,7 @@ else:
                 value = f"d{number}() if {name} is absent else {name}"
             else:
                 parameters.append(name)
-            lines.append(f"put(self, {name!r}, {value})")
+            lines.append(f"self.{name} = {value}" if slots else f"put(self, {name!r}, {value})")
         exec(f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines), scope)  # noqa: S102 - as the standard one
         init = scope["__init__"]
         init.__qualname__ = f"{cls.__qualname__}.__init__"

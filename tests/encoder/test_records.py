@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from samattn_cli.records import FEW, dataclass, fields, replace
+from samattn_cli.tape.immutable import immutable
 
 
 def declared(decorator: Any) -> tuple[type, type]:
@@ -169,6 +170,46 @@ def test_a_base_has_a_field_that_is_given_by_name_only() -> None:
     assert replace(made, ranks=3) == Sharded(1, 3, one_by_one=True)
     with pytest.raises(TypeError):
         Sharded(1, 2, True)
+
+
+def test_a_record_with_slots_is_a_dataclass() -> None:
+    """Compared with the standard decorator's."""
+    both = []
+    for decorator in (
+        immutable(frozen=True, eq=True),
+        dataclasses.dataclass(eq=True, unsafe_hash=True, slots=True),
+    ):
+
+        @decorator
+        class Weight:
+            """A weight."""
+
+            name: str
+            shape: tuple[int, ...] = ()
+            number: int = dataclasses.field(default_factory=lambda: 7)
+
+            @property
+            def rank(self) -> int:
+                return len(self.shape)
+
+        both.append(Weight)
+    for make in both:
+        one = make("w", shape=(2, 3))
+        assert (one.rank, one.number, make.__doc__, make.__slots__) == (
+            2,
+            7,
+            "A weight.",
+            ("name", "shape", "number"),
+        )
+        assert one == make("w", (2, 3), 7) != make("w")
+        assert hash(one) == hash(make("w", (2, 3)))
+        assert repr(one).endswith("Weight(name='w', shape=(2, 3), number=7)")
+        assert dataclasses.asdict(one) == {"name": "w", "shape": (2, 3), "number": 7}
+        assert dataclasses.replace(one, name="b") == replace(one, name="b") == make("b", (2, 3))
+        with pytest.raises(AttributeError):
+            one.depth = 1
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'name'"):
+            make()
 
 
 def sections() -> tuple[Any, Any]:
