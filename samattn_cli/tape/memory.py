@@ -115,15 +115,17 @@ def live_over(recording: Recording, kept: frozenset[Storage] = frozenset()) -> L
     working: list[tuple[str, Dim]] = []
     freed: set[Storage] = set()
     for op in recording.ops:
-        _check_lifetimes(op, "reads", op.reads, freed)
-        _check_lifetimes(op, "keeps", op.saves, freed)
+        if not freed.isdisjoint((*op.reads, *op.saves)):
+            _check_lifetimes(op, "reads", op.reads, freed)
+            _check_lifetimes(op, "keeps", op.saves, freed)
         for storage in op.allocates:
             live = live + rounded(storage.nbytes)
             steps.append((op.name, live))
         if op.kind == "sdpa":
             working.append((op.name, live + rounded(op.workspace_bytes)))
         for storage in op.frees:
-            _check_lifetimes(op, "frees", (storage,), freed)
+            if storage in freed or storage.is_weight:
+                _check_lifetimes(op, "frees", (storage,), freed)
             freed.add(storage)
             if storage not in kept:
                 live = live - rounded(storage.nbytes)
