@@ -22,6 +22,7 @@ from samattn_cli.tape.tape import Tape
 from samattn_cli.tape.training import training_step
 from samattn_cli.units import rounded
 from samattn_cli.verdicts import ClaimedPass
+from tests.support.passes import forget_passes
 
 ENCODER = {
     "image_size": [20, 28],
@@ -79,10 +80,10 @@ def freeze(monkeypatch):
             return replace(weight, trains=trained((now[0] + weight.name).rstrip(".")))
 
         monkeypatch.setattr(Recorder, "parameter", parameter)
-        encoder._forward.cache_clear()
+        forget_passes()
 
     yield freezing
-    encoder._forward.cache_clear()
+    forget_passes()
 
 
 def derived_of(claimed: ClaimedPass) -> dict[str, dict[str, list[int]]]:

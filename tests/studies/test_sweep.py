@@ -584,7 +584,10 @@ BAD = {
     ("sam_vit_b", "--resolutions", "512", "--metrics", "latency_ms"): "[needs-device]",
     ("sam_vit_b", "--resolutions", "512", "--metrics", "flop"): "did you mean 'flops'?",
     ("sam_vit_b", "--resolutions", "512", "--metrics", "flops,flops"): "flops is given twice [given-twice]",
-    ("sam_vit_b", "sam_vit_b"): "sam_vit_b: the config is given twice [given-twice]",
+    (
+        "sam_vit_b",
+        "sam_vit_b",
+    ): "sam_vit_b: the config is given twice, or two configs have this name [given-twice]",
     ("sam_vit_b", "--resolutions", "512", "-o", "sweep.foo"): "[unknown-extension]",
     ("sam_vit_b", "--resolutions", "512", "-o", "nowhere/sweep.csv"): "nowhere [no-such-directory]",
     ("sam_vit_b", "--resolutions", "512", "--measure", "tpu"): "[unknown-device]",

@@ -11,10 +11,11 @@ import pytest
 
 from samattn_cli import load_config
 from samattn_cli.encoder.model import EncoderConfig
-from samattn_cli.tape import alike, encoder
+from samattn_cli.tape import alike
 from samattn_cli.tape.ops import Op, Recording
 from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.training import training_step
+from tests.support.passes import forget_passes
 
 FIELDS = [field.name for field in dataclasses.fields(Op)]
 SMALL = ["image_size=280x140", "window_size=4", "embed_dim=16", "num_heads=2", "depth=2", "mlp_ratio=2"]
@@ -23,7 +24,7 @@ QWEN = ["qwen2_5_vl_vision", "global_attn_indexes=none", "out_chans=8"]
 
 def recorded(config: EncoderConfig) -> tuple[list[Any], object]:
     """The operations of a training step, with storages numbered in the order in which they occur; and its figures."""
-    encoder._forward.cache_clear()
+    forget_passes()
     step = training_step(config)
     recordings = [segment.recording for segment in step.forward.segments]
     figures = step.peak_bytes, step.peak_at, step.held_bytes, [run.completed for run in step.backward]
@@ -62,4 +63,4 @@ def test_copied_windows_are_as_if_run(settings: list[str], monkeypatch: pytest.M
     assert copies.called
     monkeypatch.setattr(alike, "FEWEST", 10**9)
     assert copied == recorded(config)
-    encoder._forward.cache_clear()
+    forget_passes()

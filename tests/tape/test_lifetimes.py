@@ -11,6 +11,7 @@ from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import LifetimeError, live_over, walk
 from samattn_cli.tape.tape import Tape
 from samattn_cli.tape.training import training_step
+from tests.support.passes import forget_passes
 
 
 def freed_twice(tape, x):
@@ -75,11 +76,13 @@ def test_a_tensor_may_be_read_before_it_is_freed():
 
 def test_the_fault_of_swins_windows_one_token_high_is_noticed_without_torch(monkeypatch):
     """The rolled tensor was freed, although its windows, a view of it, were kept until the end of the block."""
+    forget_passes()
     monkeypatch.setattr(swin, "free_unless_shared", lambda tape, x, _: len(x.shape) > 1 and tape.free(x))
     given = {"image_size": 60, "embed_dim": 12, "depth": 2, "num_heads": 3, "window_size": [1, 7]}
     config = load_config({**given, "patch_size": 4, "block": "swin"})
     with pytest.raises(LifetimeError, match="have been freed"):
         list(walk(forward(config)))
+    forget_passes()
 
 
 def test_backward_of_lora_reads_the_gradient_and_not_the_projection_that_is_freed():

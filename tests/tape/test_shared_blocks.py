@@ -10,6 +10,7 @@ from samattn_cli.studies.on_device import replayed
 from samattn_cli.studies.passes import Passes
 from samattn_cli.tape import encoder
 from samattn_cli.tape.inside import Cuda
+from tests.support.passes import forget_passes
 from tests.support.sampling import sampled
 
 CUDA = Cuda(8.9, 128, 1536)
@@ -24,12 +25,6 @@ CASES = [
     ("sam2_hiera_t", ["image_size=512", "run.attention=sdpa"]),
     ("eva02_b_det", ["image_size=256"]),
 ]
-
-
-def forget():
-    """Forget all blocks."""
-    for cache in (encoder._blocks, encoder._backwards, encoder._forward):
-        cache.cache_clear()
 
 
 def seen(config):
@@ -50,9 +45,9 @@ def of(op):
 @pytest.mark.parametrize(("preset", "changes"), sampled(CASES, 4))
 def test_an_encoder_is_the_same_after_others(preset, changes):
     encoders = global_layers(load_config(preset, changes)).encoders[:4]
-    forget()
+    forget_passes()
     after_others = [list(seen(each)) for each in encoders]
     assert encoder._blocks.cache_info().hits
     for each, found in zip(encoders, after_others, strict=True):
-        forget()
+        forget_passes()
         assert list(seen(each)) == found

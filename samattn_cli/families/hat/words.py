@@ -91,7 +91,7 @@ def overlap_problems(config: EncoderConfig) -> Iterator[Problem]:
     reaching = [
         number
         for number, stage in enumerate(config.stages)
-        if stage.block == OVERLAPPING and stage.window_size == shared_window(config)
+        if stage.block == OVERLAPPING and stage.window_size == shared_window(config) and is_even(stage)
     ]
     for number in reaching[1:]:
         first, stage = config.stages[reaching[0]], config.stages[number]
@@ -126,11 +126,16 @@ def hybrid_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
             yield ("stages", number, key), Message("no-channels-left", message)
 
 
+def is_even(stage: StageConfig) -> bool:
+    """Whether its windows of keys extend equally far to both sides."""
+    return not any(side % 2 for side in reach(stage))
+
+
 def overlapping_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """Windows of keys extend equally far to both sides."""
     yield from _of_pixels(config, number)
     stage = config.stages[number]
-    if any(side % 2 for side in reach(stage)):
+    if not is_even(stage):
         message = (
             f"overlap_ratio {stage.overlap_ratio:g} of a window of {format_size(stage.window_size)} is {format_size(reach(stage))} "
             "tokens, which must be even: half of them lie on each side"

@@ -1,0 +1,11 @@
+"""What the Tape keeps of earlier passes, which a test that patches the code of a family must not find."""
+
+from __future__ import annotations
+
+from samattn_cli.tape import encoder
+
+
+def forget_passes() -> None:
+    """Forget all passes and blocks that were recorded."""
+    for cache in (encoder._forward, encoder._blocks, encoder._backwards):
+        cache.cache_clear()
