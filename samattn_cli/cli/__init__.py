@@ -21,6 +21,7 @@ def run() -> None:
     seventh, so we skip both and only flush the standard streams.
     """
     gc.set_threshold(100_000)
+    sys.unraisablehook = _unraisable
     try:
         _run(sys.argv[1:])
         code = 0
@@ -38,6 +39,20 @@ def run() -> None:
         with suppress(OSError, AttributeError, ValueError):  # the stream is closed or None
             stream.flush()
     os._exit(code)
+
+
+AGAIN_S = 0.01
+
+
+def _unraisable(error: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more where Ctrl-C came in a callback, such as that of a weak reference, which raises nothing."""
+    if error.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(error)
+        return
+    from _thread import interrupt_main
+    from threading import Timer
+
+    Timer(AGAIN_S, interrupt_main).start()
 
 
 def _help_to_nowhere(words: list[str]) -> int:

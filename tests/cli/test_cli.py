@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+import weakref
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +19,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from samattn_cli import analyze, load_config
+from samattn_cli import analyze, cli, load_config
 from samattn_cli.cli.app import app
 from samattn_cli.cli.output import terminal_options
 from samattn_cli.encoder.presets import presets
@@ -470,6 +471,25 @@ def cpu_seconds(pid: int) -> float:
     """How far a process has come, on a loaded machine too."""
     user, system = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def interrupted_in_a_callback() -> None:
+    watched = io.BytesIO()
+    kept = weakref.ref(watched, lambda _: signal.raise_signal(signal.SIGINT))
+    del watched
+    assert kept() is None
+    time.sleep(10)
+
+
+def test_an_interrupt_in_a_callback_is_raised_again(monkeypatch) -> None:
+    """Python ignores what the callback of a weak reference raises, and so samattn went on after Ctrl-C."""
+    monkeypatch.setattr(sys, "unraisablehook", cli._unraisable)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_in_a_callback()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_exits_130_with_nothing_half_written(tmp_path: Path) -> None:
