@@ -113,9 +113,10 @@ def sdpa_jobs() -> Jobs:
 
 
 def edge_jobs() -> Jobs:
-    for preset, sets in cases.EDGES:
-        config = load_config(preset, list(sets))
-        yield key_of(config), measured(config, timed=False)
+    for preset, sets, most in cases.EDGES:
+        for images in (most, most + 1):
+            config = load_config(preset, [*sets, f"run.batch_size={images}"])
+            yield key_of(config), measured(config, timed=False)
 
 
 def compile_jobs() -> Jobs:
