@@ -9,7 +9,6 @@ from statistics import median
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig, Section
 from ..errors import UsageError
-from ..records import replace
 from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import Fingerprint, MeasuredCase, Recording
 from .on_device import as_measured, cuda_of_recording, replayed
@@ -65,8 +64,10 @@ def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
         measured = case.measured
         whole = _peak(WHOLE, max(predicted.values()), measured.peak_allocated_bytes - workspace)
         layers = [
-            replace(
-                _peak(section, predicted[section], layer.peak_bytes - workspace),
+            _peak(
+                section,
+                predicted[section],
+                layer.peak_bytes - workspace,
                 by_cudnn=fingerprint.kind == "cuda" and _has_convolution(passes, section),
             )
             for layer in measured.layers
@@ -87,8 +88,8 @@ def _has_convolution(passes: Passes, section: Section) -> bool:
     return any(op.kind == "conv2d" for op in passes.sections.get(section, ()))
 
 
-def _peak(section: tuple[str, str], predicted: int, measured: int) -> JudgedPeak:
-    return JudgedPeak(*section, predicted, measured, (predicted - measured) / measured)
+def _peak(section: tuple[str, str], predicted: int, measured: int, *, by_cudnn: bool = False) -> JudgedPeak:
+    return JudgedPeak(*section, predicted, measured, (predicted - measured) / measured, by_cudnn)
 
 
 def _errors(peaks: Iterable[JudgedPeak]) -> Errors:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
-from samattn_cli import load_config
-from samattn_cli.encoder.applicable_keys import mapping_of
+from samattn_cli import load_config, load_device
 from samattn_cli.encoder.hash import config_hash
 from samattn_cli.encoder.model import EncoderConfig
-from samattn_cli.errors import SamattnError
+from samattn_cli.records import replace
+from samattn_cli.studies.on_device import cuda_of
+from samattn_cli.tape.inside import Cuda
 from tests.tape.dry.on_a_gpu import CASES
 from tests.tape.dry.record import PATH
 
@@ -115,23 +115,8 @@ EDGES: tuple[tuple[str, tuple[str, ...], int], ...] = (
 """Presets, settings, and the most images that are derived to fit an H200: so many are tried, and one more."""
 
 
-def request(config: EncoderConfig, repeats: int | None, *, timed: bool) -> dict[str, Any]:
-    """What `samattn_cli.stack.child` is asked."""
-    return {
-        "device": "cuda",
-        "dry": not timed,
-        "config": mapping_of(config),
-        "snapshot": None,
-        "repeats": repeats,
-        "compiled": "",
-        "families": [],
-    }
-
-
-def is_possible(preset: str, sets: tuple[str, ...]) -> bool:
-    """Whether a config is valid."""
-    try:
-        load_config(preset, list(sets))
-    except SamattnError:
-        return False
-    return True
+def h200() -> Cuda:
+    """The GPU, without cuDNN's attention, which `samattn measure` switches off."""
+    cuda = cuda_of(load_device("h200"))
+    assert cuda is not None
+    return replace(cuda, has_cudnn_attention=False)

@@ -34,6 +34,7 @@ from tests.gpu import cases, inside, machine
 from tests.gpu.forks import Job, forked
 from tests.public.traced_dry import ran
 from tests.public.traced_models import models
+from tests.tape.dry.many import request
 from tests.tape.dry.on_a_gpu import choices
 
 Jobs = Iterator[tuple[str, Job]]
@@ -46,7 +47,7 @@ def measured(config: EncoderConfig, *, timed: bool) -> Job:
     def job() -> Any:
         if config.run.allocator:
             os.environ.update(dict.fromkeys(ALLOCATOR_VARIABLES, config.run.allocator))
-        return answer(cases.request(config, REPEATS, timed=timed))
+        return answer(request(mapping_of(config), repeats=REPEATS, dry=not timed))
 
     return job
 
@@ -124,7 +125,9 @@ def compile_jobs() -> Jobs:
         config = load_config("sam_vit_b", ["run.dtype=bfloat16", "run.batch_size=8"])
         yield (
             f"{mode} {key_of(config)}",
-            lambda m=mode, c=config: answer(cases.request(c, REPEATS, timed=True) | {"compiled": m}),
+            lambda m=mode, c=config: answer(
+                request(mapping_of(c), repeats=REPEATS, dry=False) | {"compiled": m}
+            ),
         )
 
 

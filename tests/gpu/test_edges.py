@@ -12,11 +12,10 @@ from typer.testing import CliRunner
 
 from samattn_cli import load_config, load_device
 from samattn_cli.cli.app import app
-from samattn_cli.records import replace
-from samattn_cli.studies.on_device import cuda_of, replayed
+from samattn_cli.studies.on_device import replayed
 from samattn_cli.studies.passes import Passes
 from samattn_cli.tape.allocator import OutOfMemoryError
-from tests.gpu.cases import EDGES, TORCH
+from tests.gpu.cases import EDGES, TORCH, h200
 
 PATH = Path(__file__).with_name("h200") / "edges.jsonl.gz"
 
@@ -27,12 +26,9 @@ def runs() -> list[dict[str, Any]]:
 
 
 def fits(preset: str, sets: tuple[str, ...], images: int) -> bool:
-    device = load_device("h200")
-    cuda = cuda_of(device)
-    assert cuda is not None
     config = load_config(preset, [*sets, f"run.batch_size={images}", f"run.torch={TORCH}"])
     try:
-        replayed(Passes(config), replace(cuda, has_cudnn_attention=False), device.usable_bytes)
+        replayed(Passes(config), h200(), load_device("h200").usable_bytes)
     except OutOfMemoryError:
         return False
     return True

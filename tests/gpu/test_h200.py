@@ -15,13 +15,13 @@ from samattn_cli.records import replace
 from samattn_cli.render.pages.analysis_evidence import SEEN_SLOWER
 from samattn_cli.reports.recording import read_recording
 from samattn_cli.studies.judge import judge
-from samattn_cli.studies.on_device import cuda_of, replayed
+from samattn_cli.studies.on_device import replayed
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.predicted import with_prediction
 from samattn_cli.studies.recorded import FOLDER
 from samattn_cli.tape.allocator import MIB
 from samattn_cli.tape.replay import Usage
-from tests.gpu.cases import TORCH
+from tests.gpu.cases import TORCH, h200
 from tests.support.sampling import sampled
 from tests.tape.test_replay import name_of
 
@@ -41,10 +41,8 @@ def replay(run: dict[str, Any]) -> Usage:
         f"implementation={run['implementation']}",
         f"run.torch={TORCH}",
     ]
-    device = cuda_of(load_device("h200"))
-    assert device is not None
     config = load_config(run["preset"], [*about, *sets])
-    return replayed(Passes(config), replace(device, has_cudnn_attention=False))
+    return replayed(Passes(config), h200())
 
 
 @cache

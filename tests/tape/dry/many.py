@@ -25,7 +25,7 @@ def measured(device: str, allocator: str, configs: Iterable[Config]) -> list[dic
     variables = dict.fromkeys(ALLOCATOR_VARIABLES, allocator) if allocator else {}
     done = run(
         [sys.executable, "-W", "ignore", "-m", __name__],
-        input=json.dumps([_request(config) for config in configs]),
+        input=json.dumps([request(config) for config in configs]),
         env={**os.environ, **environment(load_device(device)), **variables},
         stdout=-1,
         text=True,
@@ -34,13 +34,14 @@ def measured(device: str, allocator: str, configs: Iterable[Config]) -> list[dic
     return json.loads(done.stdout)
 
 
-def _request(config: Mapping[str, Any]) -> dict[str, Any]:
+def request(config: Mapping[str, Any], *, repeats: int | None = None, dry: bool = True) -> dict[str, Any]:
+    """What `samattn_cli.stack.child` is asked; a dry case is not timed."""
     return {
         "device": "cuda",
-        "dry": True,
+        "dry": dry,
         "config": config,
         "snapshot": None,
-        "repeats": None,
+        "repeats": repeats,
         "compiled": "",
         "families": [],
     }
