@@ -28,40 +28,64 @@ class Trees(NamedTuple):
     work: Path
 
 
-class Line(NamedTuple):
-    """A line of the table.
-
-    Attributes:
-        what: what was measured.
-        today: the figure of the commit.
-        now: the figure of this tree.
-        unit: the unit of both figures; "x" if they are multiples of a peer that ran in the same run.
-        target: the most that `now` is to be: as a share of `today`, or with "x" as a multiple of the peer.
-        remark: what else the run showed, such as whether two files are equal.
-    """
-
-    what: str
-    today: float
-    now: float
-    unit: str
-    target: float
-    remark: str = ""
-
-    @property
-    def reached(self) -> float:
-        """What the target is compared with."""
-        return self.now if self.unit == "x" else self.now / self.today
-
-
-Row = Callable[[Trees], Iterator[Line]]
-"""Measures a row of the issue, which may have several lines."""
-
-
 class Used(NamedTuple):
     """What a process took: user and system seconds, and the peak of its resident memory."""
 
     seconds: float
     peak_bytes: int
+
+
+class Line(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        what: what was measured.
+        today: the figure of the commit; None if the commit refuses the command.
+        now: the figure of this tree.
+        unit: the unit of both figures; "x" if they are multiples of a peer that ran in the same run.
+        target: the most that `now` is to be: as a share of `today`, or with "x" as a multiple of the peer.
+        remark: what else the run showed, such as whether two files are equal.
+        peaks: the most resident memory of the commit's processes and of this tree's, in bytes.
+        limited: the target is in the unit, as with "x", and not a share of `today`.
+        wrong: what is wrong although a figure was measured, such as files that differ; the target is missed then.
+    """
+
+    what: str
+    today: float | None
+    now: float
+    unit: str
+    target: float
+    remark: str = ""
+    peaks: tuple[int | None, int] | None = None
+    limited: bool = False
+    wrong: str = ""
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the target is a figure, and not a share of `today`."""
+        return self.limited or self.unit == "x"
+
+    @property
+    def ratio(self) -> float | None:
+        """`now` as a share of `today`."""
+        return None if self.today is None else self.now / self.today
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met, and nothing is wrong."""
+        reached = self.now if self.absolute else self.ratio
+        return not self.wrong and reached is not None and reached <= self.target
+
+
+def line(what: str, today: Used, now: Used, target: float, remark: str = "") -> Line:
+    """CPU seconds of a process of the commit and of one of this tree, with their memory."""
+    return Line(
+        what, today.seconds, now.seconds, "s", target, remark, peaks=(today.peak_bytes, now.peak_bytes)
+    )
+
+
+Row = Callable[[Trees], Iterator[Line]]
+"""Measures a row of the issue, which may have several lines."""
 
 
 def run(tree: Path, folder: Path, words: Sequence[str], exits: Sequence[int] = (0,)) -> Used:
@@ -86,6 +110,17 @@ def run(tree: Path, folder: Path, words: Sequence[str], exits: Sequence[int] = (
     if process.returncode not in exits:
         sys.exit(f"{' '.join(words)} in {tree} exits with {process.returncode}:\n{written.read_text()}")
     return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def output(tree: Path, folder: Path, words: Sequence[str]) -> str:
+    """What an interpreter with a tree's samattn prints; it has to exit with 0."""
+    environment = startup.environment(tree)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(words)} in {tree} exits with {done.returncode}:\n{done.stderr}")
+    return done.stdout
 
 
 def command(*words: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
-from tests.benchmarks.measuring import Line, Row, Trees, command, in_turns, run
+from tests.benchmarks.measuring import Line, Row, Trees, command, in_turns, output, run
 from tests.benchmarks.startup import LIBRARIES, instructions
 
 FLOP_COUNTER = """
@@ -30,8 +30,10 @@ def _of_libraries(what: str, target: float, *words: str) -> Row:
 
     def row(trees: Trees) -> Iterator[Line]:
         peer = _libraries(trees.now, trees.work)
-        old, new = (instructions(tree, trees.work, command(*words)) / peer for tree in trees[:2])
-        yield Line(what, old, new, "x", target, f"of {LIBRARIES}: {peer / 1e6:,.0f} million instructions")
+        old, new = (instructions(tree, trees.work, command(*words)) for tree in trees[:2])
+        before, after = (run(tree, trees.work, command(*words)).peak_bytes for tree in trees[:2])
+        remark = f"{new / 1e6:,.0f} million instructions, of {LIBRARIES} with {peer / 1e6:,.0f}"
+        yield Line(what, old / peer, new / peer, "x", target, remark, peaks=(before, after))
 
     return row
 
@@ -49,18 +51,50 @@ def _of_peer(what: str, target: float, words: list[str], peer: list[str], runs: 
         for tree in trees[:2]:
             run(tree, trees.work, ["-m", "compileall", "-q", str(tree / "samattn_cli")])
         other, old, new = in_turns(runs, *(partial(run, tree, trees.work, each) for tree, each in cases))
-        remark = f"peer {other.seconds:.2f} s, today {old.seconds:.2f} s, now {new.seconds:.2f} s"
-        yield Line(what, old.seconds / other.seconds, new.seconds / other.seconds, "x", target, remark)
+        remark = f"{new.seconds:.2f} s, peer {other.seconds:.2f} s, today {old.seconds:.2f} s"
+        ratios = old.seconds / other.seconds, new.seconds / other.seconds
+        yield Line(what, *ratios, "x", target, remark, peaks=(old.peak_bytes, new.peak_bytes))
 
     return row
+
+
+DEPTHS = 32, 320
+REPORT = """
+import sys, time
+from samattn_cli import analyze, load_config
+depth = int(sys.argv[1])
+config = load_config("sam_vit_h", [f"depth={depth}", f"global_attn_indexes={list(range(7, depth, 8))}"])
+analyze(load_config("sam_vit_b"), verify=False)
+began = time.process_time()
+analyze(config, verify=False)
+print(time.process_time() - began)
+"""
+"""CPU seconds of a report, all imported before."""
+
+
+def _of_a_layer(trees: Trees) -> Iterator[Line]:
+    """What analyze() takes more for each layer: of ViT-H with every eighth layer global."""
+    layers = DEPTHS[1] - DEPTHS[0]
+    names = [(tree, str(depth)) for tree in trees[:2] for depth in DEPTHS]
+    took: dict[tuple[Path, str], list[float]] = {name: [] for name in names}
+    for _ in range(7):
+        for tree, depth in names:
+            took[tree, depth].append(float(output(tree, trees.work, ["-c", REPORT, depth])))
+    few, many, few_now, many_now = (min(took[name]) * 1e3 for name in names)
+    remark = f"ms at depth {DEPTHS[0]} and {DEPTHS[1]}: today {few:.1f} and {many:.1f}, now {few_now:.1f} and {many_now:.1f}"
+    ms = (many - few) / layers, (many_now - few_now) / layers
+    yield Line(f"a layer in analyze()'s report, depth {DEPTHS[0]} to {DEPTHS[1]}", *ms, "ms", 0.1, remark)
+    counted = [instructions(tree, trees.work, ["-c", REPORT, depth]) / 1e3 for tree, depth in names]
+    each = (counted[1] - counted[0]) / layers, (counted[3] - counted[2]) / layers
+    yield Line("the same, in thousands of instructions", *each, "k", 0.1)
 
 
 QWEN = "qwen2_5_vl_vision"
 
 ROWS: dict[str, Row] = {
+    "analyze": _of_libraries("analyze sam_vit_h --no-verify", 1.3, "analyze", "sam_vit_h", "--no-verify"),
     "help": _of_libraries("--help", 0.8, "--help"),
     "configs": _of_libraries("configs", 1.3, "configs"),
-    "analyze": _of_libraries("analyze sam_vit_h --no-verify", 1.3, "analyze", "sam_vit_h", "--no-verify"),
     "analyze-qwen": _of_libraries(f"analyze {QWEN} --no-verify", 1.6, "analyze", QWEN, "--no-verify"),
     "verify-qwen": _of_peer(
         f"verify {QWEN}, of FlopCounterMode", 1.2, command("verify", QWEN), ["-c", FLOP_COUNTER, QWEN], 1
@@ -68,4 +102,5 @@ ROWS: dict[str, Row] = {
     "analyze-verified": _of_peer(
         f"analyze sam_vit_h, of {IMPORT_TORCH}", 1.2, command("analyze", "sam_vit_h"), ["-c", IMPORT_TORCH], 5
     ),
+    "layer": _of_a_layer,
 }

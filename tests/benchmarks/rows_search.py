@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samattn_cli.encoder.presets import presets
 from tests.benchmarks.check import commit
-from tests.benchmarks.measuring import Line, Row, Trees, Used, command, in_turns, run
+from tests.benchmarks.measuring import Line, Row, Trees, Used, command, in_turns, line, run
 
 
 def _of_today(what: str, target: float, *words: str, runs: int = 1) -> Row:
@@ -16,7 +16,7 @@ def _of_today(what: str, target: float, *words: str, runs: int = 1) -> Row:
 
     def row(trees: Trees) -> Iterator[Line]:
         old, new = in_turns(runs, *(partial(run, tree, trees.work, command(*words)) for tree in trees[:2]))
-        yield Line(what, old.seconds, new.seconds, "s", target)
+        yield line(what, old, new, target)
 
     return row
 
@@ -36,7 +36,14 @@ def _search_of_64(trees: Trees) -> Iterator[Line]:
     words = command("compare-placements", "deep.yaml", "--search", "16")
     now = run(trees.now, trees.work, words)
     yield Line(
-        "C(64,16) = 4.9e14 placements, against 2 s", 2.0, now.seconds, "s", 1.0, "refused by the commit"
+        "compare-placements --search 16 of 64 layers (4.9e14)",
+        None,
+        now.seconds,
+        "s",
+        2.0,
+        "refused by the commit",
+        peaks=(None, now.peak_bytes),
+        limited=True,
     )
 
 
@@ -60,10 +67,12 @@ def _check(trees: Trees) -> Iterator[Line]:
     for number in (50, 200, 1000):
         folder = _configs(trees, number, RULES)
         used[number] = [run(tree, folder, command("check")) for tree in trees[:2]]
-    (_, few), (_, some), (old, many) = used.values()
-    yield Line("check of 1,000 configs", old.seconds, many.seconds, "s", 1.0)
-    yield Line("the same, a config, against 200 configs", some.seconds / 200, many.seconds / 1000, "s", 1.1)
-    yield Line("the same, peak memory, against 50 configs", few.peak_bytes, many.peak_bytes, "B", 2.0)
+    few, some, many = used.values()
+    yield line("check of 1,000 configs", *many, 1.0, "no more than today")
+    shares = [of_many.seconds / 5 / of_some.seconds for of_many, of_some in zip(many, some, strict=True)]
+    yield Line("the same, time of a config, of that with 200", *shares, "x", 1.1)
+    shares = [of_many.peak_bytes / of_few.peak_bytes for of_many, of_few in zip(many, few, strict=True)]
+    yield Line("the same, peak memory, of that with 50", *shares, "x", 2.0)
 
 
 def _check_base(trees: Trees) -> Iterator[Line]:
@@ -72,27 +81,23 @@ def _check_base(trees: Trees) -> Iterator[Line]:
     commit(folder)
     for path in (folder / "encoders").iterdir():
         path.write_text(path.read_text("utf-8") + "in_chans: 4\n", "utf-8")
-    words = command("check", "--base", "main")
-    old, now = (run(tree, folder, words, exits=(0, 1)) for tree in trees[:2])
-    yield Line("check --base, 1,000 changed", old.seconds, now.seconds, "s", 0.35)
-    yield Line("the same, peak memory, against 300 MB", 300e6, now.peak_bytes, "B", 1.0)
+    old, now = (run(tree, folder, command("check", "--base", "main"), exits=(1,)) for tree in trees[:2])
+    yield line("check --base, 1,000 changed", old, now, 0.35)
+    yield Line("the same, peak memory", old.peak_bytes, now.peak_bytes, "B", 300e6, limited=True)
 
+
+def _fit(encoder: str) -> Row:
+    words = ("fit", encoder, "--device", "rtx_4090")
+    return _of_today(" ".join(words), 0.2, *words)
+
+
+SEARCH = ("compare-placements", "sam_vit_h", "--search", "8")
 
 ROWS: dict[str, Row] = {
-    "search": _of_today(
-        "compare-placements sam_vit_h --search 8",
-        0.25,
-        "compare-placements",
-        "sam_vit_h",
-        "--search",
-        "8",
-        runs=3,
-    ),
+    "fit-swin": _fit("swin_l_384"),
+    "fit-vit": _fit("sam_vit_h"),
+    "search": _of_today(f"{' '.join(SEARCH)} (10.5 million)", 0.25, *SEARCH, runs=3),
     "search-64": _search_of_64,
     "check": _check,
     "check-base": _check_base,
-    "fit-vit": _of_today("fit sam_vit_h --device rtx_4090", 0.2, "fit", "sam_vit_h", "--device", "rtx_4090"),
-    "fit-swin": _of_today(
-        "fit swin_l_384 --device rtx_4090", 0.2, "fit", "swin_l_384", "--device", "rtx_4090"
-    ),
 }
