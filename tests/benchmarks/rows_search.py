@@ -1,4 +1,4 @@
-"""Rows of issue 20 about many encoders: sweeps, searches, checks."""
+"""Rows of issue 20 about many encoders: searches, checks, fits."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from samattn_cli.cli.files import replace_file
-from tests.benchmarks import layout, rows_forward, rows_search
+from tests.benchmarks import layout, rows_forward, rows_search, rows_sweep
 from tests.benchmarks.machine import heading
 from tests.benchmarks.measuring import Line, Row, Trees
 from tests.benchmarks.same_reports import ROOT, tree_of
 from tests.benchmarks.startup import copied
 
 TODAY = "993fb44"
-ROWS: Mapping[str, Row] = rows_search.ROWS | rows_forward.ROWS
+ROWS: Mapping[str, Row] = rows_sweep.ROWS | rows_search.ROWS | rows_forward.ROWS
 """In the order of the issue."""
 
 
