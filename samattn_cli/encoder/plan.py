@@ -209,7 +209,7 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
             taps = _taps_of_transition(config, number)
             yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
             stream = leaving
-        is_fixed = all(type(side) is int for side in stream.grid)
+        is_fixed = all(type(side) is int for side in (*stream.grid, *_windows_of(stage)))
         layers, stream = (_layers if is_fixed else _layers.__wrapped__)(
             stage, before, index, number, stream, version()
         )
@@ -219,6 +219,12 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
     if ending:
         yield PartConfig(ending, "endings", ending, config, stream, stream)
     yield from _after_blocks(config, stream)
+
+
+def _windows_of(stage: StageConfig) -> Iterator[int]:
+    """The sides of the windows of a stage and of its blocks."""
+    for part in (stage, *stage.overrides):
+        yield from part.window_size or ()
 
 
 def _taps_of_transition(config: EncoderConfig, number: int) -> tuple[str, ...]:

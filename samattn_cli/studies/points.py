@@ -97,19 +97,28 @@ def figures_over(
     """The figures of an encoder at each point of a product of groups: see `figures_at`."""
     size = prod(len(group.rows) for group in groups)
     values = {metric: np.empty(size, float if _is_time(metric) else np.int64) for metric in metrics}
-    left = [tuple(groups)]
-    while left:
-        lot = Lot(left.pop(), left)
-        if 1 < lot.size <= FEW:
-            left += lot.one_by_one()
-            continue
-        space = Space(lot.points, lot.split)
-        try:
-            placed = at_all(config, space) if hypothetical else _at_points(config, space)
-            _put(values, lot, space, _figures(placed, metrics, device))
-        finally:
-            space.forget()  # passes stay cached for a while; their points must not
+    for lot, space in lots_of(groups):
+        placed = at_all(config, space) if hypothetical else _at_points(config, space)
+        _put(values, lot, space, _figures(placed, metrics, device))
     return values
+
+
+def lots_of(groups: Sequence[Group]) -> Iterator[tuple[Lot, Space]]:
+    """The lots of a product of groups, each while it is passed over, and its space: all but those of few points share one."""
+    left = [tuple(groups)]
+    shared = Space(Lot(groups, []).points)
+    try:
+        while left:
+            lot = Lot(left.pop(), left)
+            if 1 < lot.size <= FEW:
+                left += lot.one_by_one()
+                continue
+            space = shared if lot.size > 1 else Space(lot.points)
+            space.take(lot.points, lot.split)
+            yield lot, space
+            space.forget()
+    finally:
+        shared.close()  # passes stay cached for a while; their points must not
 
 
 def least_peaks_at(
@@ -165,7 +174,7 @@ def _size(points: Points) -> int:
 
 def _dimension(space: Space, name: str) -> Integer:
     symbol = space.symbol(name)
-    low, high = space.bounds(symbol)
+    low, high = space.always(symbol)  # in each lot the same formulas, so that lots share what is passed
     return low if low == high else symbol
 
 

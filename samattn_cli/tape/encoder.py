@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace as config_with
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from ..encoder.applicable_keys import OF_PARALLEL
@@ -24,6 +24,8 @@ from .graph import Node
 from .ops import Buffer, Recording
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
+from .symbols.formula import Formula
+from .symbols.space import Space
 from .tape import Tape
 from .tensor import Tensor
 
@@ -182,7 +184,8 @@ def forward(
     differs = differs or bool(config.unread)
     target = AMPERE if run.attention == "eager" else target
     freezes = training and not trains_all(run.trains)
-    passed = _forward(computed, training and (differs or in_mode), freezes, target, first, in_mode)
+    lot = _lot_of(computed)
+    passed = _forward(computed, training and (differs or in_mode), freezes, target, first, in_mode, lot)
     return passed if computed is config else replace(passed, config=config)
 
 
@@ -194,17 +197,29 @@ def without_parallel(config: EncoderConfig) -> EncoderConfig:
     return config_with(config, run=config_with(run, dtype=run.computes_in, **ALONE))
 
 
+def _lot_of(config: EncoderConfig) -> int | None:
+    """The number of the lot whose points a config with formulas is for; None for one of numbers."""
+    sides: Iterator[Dim] = chain(config.input_shape, *(layer.placement.size or () for layer in config.layers))
+    return next((side.space.lot for side in sides if isinstance(side, Formula)), None)
+
+
 @lru_cache(maxsize=32)
 def _forward(
-    config: EncoderConfig, training: bool, freezes: bool, target: Target, first: int | None, in_mode: bool
+    config: EncoderConfig,
+    training: bool,
+    freezes: bool,
+    target: Target,
+    first: int | None,
+    in_mode: bool,
+    _lot: int | None,  # in which formulas are compared; for the cache
 ) -> ForwardPass:
     item_bytes = ITEM_BYTES[config.run.dtype]
     tape = tape_for(config.run, item_bytes, training=training, in_training_mode=in_mode, target=target)
     image = tape.tensor(*config.input_shape)
     run = config.run
-    settings = (config.implementation, run.attention, run.autocast, run.product_dtype, run.torch_version)
-    trains = (run.trains, training, freezes, in_mode)
-    driver = _Driver(tape, config, freezes=freezes, blocks=_blocks(item_bytes, settings, trains, target))
+    of_run = (config.implementation, run.attention, run.autocast, run.product_dtype, run.torch_version)
+    settings = (item_bytes, of_run, (run.trains, training, freezes, in_mode), target)
+    driver = _Driver(tape, config, freezes=freezes, settings=settings)
     return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
 
 
@@ -250,10 +265,10 @@ def _blocks(*settings: Hashable) -> dict[Twin, Segment]:  # noqa: ARG001 - for t
     return {}
 
 
-def _is_of_numbers(layer: LayerConfig, x: Tensor) -> bool:
-    """Whether no size is a formula, which is of one space of points."""
+def _space_of(layer: LayerConfig, x: Tensor) -> Space | None:
+    """The space of the points that sizes are formulas over; None if all are numbers."""
     sides = (*x.shape, *layer.grid, *(layer.placement.size or ()), *(layer.placement.count or ()))
-    return all(isinstance(side, int) for side in sides)
+    return next((side.space for side in sides if isinstance(side, Formula)), None)
 
 
 @lru_cache(maxsize=8)
@@ -265,7 +280,7 @@ def _backwards(*settings: Hashable) -> dict[Hashable, Any]:  # noqa: ARG001 - fo
 def _is_alone(segment: Segment) -> bool:
     """Whether it is a block with one input and sizes that are numbers, which other encoders may have too."""
     layer, entries = segment.layer, segment.entries
-    return layer is not None and len(entries) == 1 and _is_of_numbers(layer, entries[0])
+    return layer is not None and len(entries) == 1 and _space_of(layer, entries[0]) is None
 
 
 def _keep(known: dict[Any, Any], key: Hashable, value: object) -> None:
@@ -283,10 +298,10 @@ class _Driver:
     """Runs the plan and frees the tensors that no later part uses, like the real encoder's forward."""
 
     def __init__(
-        self, tape: Tape, config: EncoderConfig, *, freezes: bool, blocks: dict[Twin, Segment]
+        self, tape: Tape, config: EncoderConfig, *, freezes: bool, settings: tuple[Hashable, ...]
     ) -> None:
         self.tape = tape
-        self.blocks = blocks  # of earlier encoders
+        self.settings = settings
         self.config = config
         self.freezes = freezes
         self.trained = config.trained if freezes else frozenset()
@@ -395,23 +410,43 @@ class _Driver:
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
             alone = not (has_no_twins or part.taps or part.holds or self.config.unread)
-            of_all = (
-                (part.kind, *key[1:], part is self.config.plan[-1])
-                if alone and _is_of_numbers(part, x)
-                else None
-            )
-            twin = None if of_all is None else self.blocks.get(of_all)
-            segment = twin or self._run(part, inputs, freed)
+            of_all = (part.kind, *key[1:], part is self.config.plan[-1]) if alone else None
+            twin = of_all and self._of_another(of_all, part, x)
+            segment = twin or self._run_and_keep(of_all, part, inputs, freed)
             if not has_no_twins:
                 self.twins[key] = segment
             if twin is None:
-                if of_all is not None:
-                    _keep(self.blocks, of_all, segment)
                 return segment
         shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
         if len(inputs) == 1 and not self._held:
             self.latest[self._state(part, x)] = twin, shared, (x, self.kept_by_last)
         return twin.twin(part.name, sources, part, shared)
+
+    def _of_another(self, key: Twin, part: LayerConfig, x: Tensor) -> Segment | None:
+        """The segment of a block that another encoder has run, or this one for another lot of its points; if there is one."""
+        if (space := _space_of(part, x)) is None:
+            return _blocks(*self.settings).get(key)
+        segment: Segment | None = space.recalled((self.settings, key))
+        return segment
+
+    def _run_and_keep(
+        self,
+        key: Twin | None,
+        part: LayerConfig,
+        inputs: list[tuple[Source, Tensor]],
+        freed: list[Tensor],
+    ) -> Segment:
+        """Run a block, and keep its segment for others, if it has a key for them."""
+        if key is None:
+            return self._run(part, inputs, freed)
+        if (space := _space_of(part, inputs[0][1])) is None:
+            segment = self._run(part, inputs, freed)
+            _keep(_blocks(*self.settings), key, segment)
+            return segment
+        with space.keeping((self.settings, key)) as keep:
+            segment = self._run(part, inputs, freed)
+            keep(segment)
+        return segment
 
     def _run(
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]

@@ -13,7 +13,7 @@ from ..units import rounded
 from .encoder import ForwardPass
 from .ops import Op, Recording, parameter_elements
 from .storage import Dim, Storage
-from .symbols.formula import greatest
+from .symbols.formula import greatest, largest_ones
 
 
 class LifetimeError(Exception):
@@ -52,10 +52,16 @@ class Liveness:
     change: Dim
     working: tuple[tuple[str, Dim], ...] = ()
 
-    @cached_property
+    @property
     def peak_bytes(self) -> Dim:
         """The most bytes live at once (0 if nothing is allocated)."""
-        return greatest((0, *(live for _, live in self._moments)))
+        largest = self._largest
+        return largest[0] if len(largest) == 1 else greatest(largest)
+
+    @cached_property
+    def _largest(self) -> tuple[Dim, ...]:
+        """What the peak may be: formulas differ between the lots of a sweep, which share this."""
+        return largest_ones((0, *(live for _, live in self._moments)))
 
     @cached_property
     def peak_op(self) -> str:

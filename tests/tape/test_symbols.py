@@ -149,4 +149,37 @@ def test_the_bounds_of_a_difference_are_those_of_the_formula():
     formulas = [a, 3, 0, a * b - 7 * a, 2 * b * b - a + 5, -a * b, a // 2 + b]
     for one in formulas:
         for other in formulas:
-            assert space.span(one, other) == space.bounds(one - other)
+            assert space.bounds.of_difference(one, other) == space.bounds(one - other)
+
+
+def test_what_is_kept_for_a_lot_is_recalled_where_its_comparisons_have_the_same_answers():
+    space = Space({"a": np.arange(1, 10)})
+    a = space.symbol("a")
+
+    def recalled_at(*points: int) -> object:
+        space.take({"a": np.array(points)})
+        return space.recalled("size")
+
+    assert recalled_at(7, 8) is None
+    with space.keeping("size") as keep:
+        keep("large" if a > 0 and a > 5 else "small")
+    assert recalled_at(6, 9) == "large"
+    assert space.recalled("another") is None
+    assert recalled_at(2, 3) is None
+    with space.keeping("size") as keep:
+        keep("large" if a > 5 else "small")
+    assert [recalled_at(5), recalled_at(6)] == ["small", "large"]
+    with pytest.raises(MixedPointsError):
+        recalled_at(5, 6)
+
+
+def test_a_kept_maximum_has_what_is_the_largest_in_other_lots():
+    space = Space({"a": np.arange(1, 10)})
+    a = space.symbol("a")
+    space.take({"a": np.array([1, 2])})
+    assert greatest([a, 5]) == 5
+    with space.keeping("most") as keep:
+        keep(greatest([a, 5]))
+    space.take({"a": np.array([4, 7])})
+    (evaluate,) = space.chunks()
+    assert evaluate(space.recalled("most")).tolist() == [5, 7]

@@ -29,20 +29,15 @@ class Atom:
         kind: "symbol", "floor" (a quotient rounded down), "ceil" (rounded up) or "max".
         name: the name of a symbol.
         parts: for a quotient, dividend and divisor; for a maximum, its operands.
-        low, high: bounds of its value over all points.
     """
 
-    __slots__ = ("high", "kind", "low", "name", "number", "parts")
+    __slots__ = ("kind", "name", "number", "parts")
 
-    def __init__(
-        self, number: int, kind: str, name: str, parts: tuple[Integer, ...], low: int, high: int
-    ) -> None:
+    def __init__(self, number: int, kind: str, name: str, parts: tuple[Integer, ...]) -> None:
         self.number = number
         self.kind = kind
         self.name = name
         self.parts = parts
-        self.low = low
-        self.high = high
 
 
 Monomial = tuple[tuple[Atom, int], ...]
@@ -194,10 +189,7 @@ class Formula:
             raise TypeError(f"cannot compare {self} {relation} {other!r}: it is not an integer")
         if self is other or (isinstance(other, Formula) and self.terms == other.terms):
             return relation == "=="
-        low, high = self.space.span(self, other)
-        if low > 0 or high < 0:
-            return relation == (">" if low > 0 else "<")
-        return self.space.decide(self - other, relation)
+        return self.space.compare(self, other, relation)
 
 
 def greatest(values: Iterable[Integer]) -> Integer:
@@ -207,6 +199,13 @@ def greatest(values: Iterable[Integer]) -> Integer:
         return max(values)
     space = next((value.space for value in values if isinstance(value, Formula)), None)
     return max(values) if space is None else space.maximum(values)
+
+
+def largest_ones(values: Iterable[Integer]) -> tuple[Integer, ...]:
+    """The values that may be the largest at some point of any lot of their space; of numbers the largest."""
+    values = list(values)
+    space = next((value.space for value in values if isinstance(value, Formula)), None)
+    return (max(values),) if space is None else tuple(space.largest_ones(values))
 
 
 def larger(one: Values, two: Values) -> Values:

@@ -6,10 +6,13 @@ sum fit in 63 bits, arrays are int64; otherwise they have Python's integers (dty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
 from math import prod
 from typing import Any, ClassVar
 
+from .bounds import Bounds
 from .formula import (
     Atom,
     Formula,
@@ -44,6 +47,16 @@ RELATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+LOTS = count()
+"""Numbers of lots: each lot of each space has its own."""
+
+Answer = tuple[Formula, Integer, str, bool]
+"""A comparison of a formula with another or a number, and whether it holds."""
+
+Kept = tuple[tuple[Answer, ...], Any]
+"""The answers that a result depends on, and the result."""
+
+
 class MixedPointsError(Exception):
     """A comparison, `formula` (relation) 0, holds at some points only, so that the pass differs between points."""
 
@@ -69,17 +82,27 @@ class Space:
     """
 
     def __init__(self, points: Mapping[str, Values], split: Split | None = None) -> None:
-        self._split = split
-        self._set(points)
         self._atoms: dict[Any, Atom] = {}
         self.products: dict[tuple[Monomial, Monomial], Monomial] = {}
-        self._known_ends: dict[Monomial, tuple[int, int]] = {}
         self._quotients: dict[tuple[Key | int, Key | int], Integer] = {}
         self._decided: dict[tuple[Key, str], bool] = {}
         self._rounded_at: dict[int, dict[tuple[Atom, bool], Values]] = {}
+        self._noted: list[Answer] | None = None
+        self._kept: dict[Hashable, list[Kept]] = {}
+        self.always = Bounds(points)
+        self.take(points, split)
+
+    def take(self, points: Mapping[str, Values], split: Split | None = None) -> None:
+        """Begin anew with a lot: some of the points that the space was made with."""
+        self.lot = next(LOTS)
+        self._split = split
+        self._decided.clear()
+        self._set(points)
 
     def _set(self, points: Mapping[str, Values]) -> None:
+        self._rounded_at.clear()
         self.points = dict(points)
+        self.bounds = Bounds(points)
         shapes = [values.shape for values in points.values() if hasattr(values, "shape")]
         self.shape: tuple[int, ...] = tuple(map(max, zip(*shapes, strict=True))) or (1,)
         self.size = prod(self.shape)
@@ -196,72 +219,68 @@ class Space:
 
         If a formula and a number are always equal, it is the formula.
         """
-        left: list[Integer] = []
-        for value in sorted(dict.fromkeys(values), key=lambda value: isinstance(value, int)):
-            larger_than_some = []
-            for other in left:
-                low, high = self.span(other, value)
-                if low >= 0:
-                    break
-                if high > 0:
-                    larger_than_some.append(other)
-            else:
-                left = [*larger_than_some, value]
-        if len(left) == 1:
-            return left[0]
-        return self._of_atom("max", "", tuple(left))
+        left = _largest_ones(values, self.bounds if self._noted is None else self.always)
+        return left[0] if len(left) == 1 else self._of_atom("max", "", tuple(left))
 
-    def bounds(self, value: Integer) -> tuple[int, int]:
-        """Lower and upper bound of a formula; it need not reach them."""
-        low = high = 0
-        known = self._known_ends.get
-        for monomial, coefficient in terms_of(value).items():
-            least, most = known(monomial) or self._ends(monomial)
-            if coefficient > 0:
-                low += coefficient * least
-                high += coefficient * most
-            else:
-                low += coefficient * most
-                high += coefficient * least
-        return low, high
+    def largest_ones(self, values: Iterable[Integer]) -> list[Integer]:
+        """The values without those that are never larger than another, by bounds over all points of the space."""
+        return _largest_ones(values, self.always)
 
-    def span(self, value: Integer, other: Integer) -> tuple[int, int]:
-        """Lower and upper bound of `value` - `other`, which is not made: the bounds of their difference as a formula."""
-        low = high = 0
-        known = self._known_ends.get
-        terms, others = terms_of(value), terms_of(other)
-        for monomial, coefficient in terms.items():
-            own = coefficient - others.get(monomial, 0)
-            if own:
-                least, most = known(monomial) or self._ends(monomial)
-                if own < 0:
-                    least, most = most, least
-                low += own * least
-                high += own * most
-        for monomial, coefficient in others.items():
-            if monomial not in terms:
-                least, most = known(monomial) or self._ends(monomial)
-                if coefficient > 0:
-                    least, most = most, least
-                low -= coefficient * least
-                high -= coefficient * most
-        return low, high
+    def compare(self, one: Formula, other: Integer, relation: str) -> bool:
+        """Whether `one` is ==, < or > `other` at all points of the lot.
 
-    def _ends(self, monomial: Monomial) -> tuple[int, int]:
-        """Lower and upper bound of a product of atoms."""
-        if monomial not in self._known_ends:
-            low = high = 1
-            for atom, power in monomial:
-                for _ in range(power):
-                    ends = [one * two for one in (low, high) for two in (atom.low, atom.high)]
-                    low, high = min(ends), max(ends)
-            self._known_ends[monomial] = low, high
-        return self._known_ends[monomial]
+        Raises:
+            MixedPointsError: if they do not agree.
+        """
+        low, high = self.bounds.of_difference(one, other)
+        if low > 0 or high < 0:
+            holds = relation == (">" if low > 0 else "<")
+        else:
+            holds = self.decide(one - other, relation)
+        if self._noted is not None:
+            self._noted.append((one, other, relation, holds))
+        return holds
+
+    # -- results that several lots share -----------------------------------------------------------------------------
+
+    @contextmanager
+    def keeping(self, key: Hashable) -> Iterator[Callable[[Any], None]]:
+        """Keep what is worked out in this context, with the answers that it depends on: see `recalled`.
+
+        What is worked out may depend on the key and on comparisons alone.
+        """
+        before, self._noted = self._noted, []
+        try:
+            yield lambda result: self._kept.setdefault(key, []).append((self._conditions(), result))
+        finally:
+            if before is not None:
+                before += self._noted
+            self._noted = before
+
+    def recalled(self, key: Hashable) -> Any:
+        """What was kept for a key in another lot, if the same answers hold in this one; else None.
+
+        As in a pass, the lot may be split where an answer holds at some points only.
+        """
+        for conditions, result in self._kept.get(key, ()):
+            if all(self.compare(one, other, relation) == holds for one, other, relation, holds in conditions):
+                return result
+        return None
+
+    def _conditions(self) -> tuple[Answer, ...]:
+        """The answers that were noted, each once, without those that hold at all points of the space by their bounds."""
+        found: dict[Hashable, Answer] = {}
+        for answer in self._noted or ():
+            one, other, relation, _ = answer
+            low, high = self.always.of_difference(one, other)
+            if low <= 0 <= high:
+                found.setdefault((one.key, key_of(other), relation), answer)
+        return tuple(found.values())
 
     def magnitude(self, value: Integer) -> int:
         """A bound for the absolute value of each term of a formula, and of each sum of its terms."""
         return sum(
-            abs(coefficient) * max(map(abs, self._ends(monomial)))
+            abs(coefficient) * max(map(abs, self.bounds.of_product(monomial)))
             for monomial, coefficient in terms_of(value).items()
         )
 
@@ -301,7 +320,7 @@ class Space:
     def _without_factors(self, difference: Formula) -> Integer:
         """The formula without its factors that are above 0 at all points: they do not change its sign."""
         _, monomial = common_factor([difference])
-        above = tuple((atom, power) for atom, power in monomial if atom.low > 0)
+        above = tuple((atom, power) for atom, power in monomial if self.bounds.of_atom(atom)[0] > 0)
         if not above:
             return difference
         return self.formula({divided(own, above) or (): value for own, value in difference.terms.items()})
@@ -309,11 +328,7 @@ class Space:
     def _go_on(self, holds: list[Any]) -> None:
         """Go on with the points at which a relation holds, given for each chunk."""
         assert self._split is not None  # noqa: S101 - for the type checker
-        self._rounded_at.clear()
         self._set(self._split(holds, self.axis))
-        self._known_ends.clear()
-        for atom in self._atoms.values():  # those in its parts are before it
-            atom.low, atom.high = self._limits(atom.kind, atom.name, atom.parts)
 
     def one_number(self, formula: Formula) -> int:
         """The value of a formula that is the same at all points, such as the length of a list.
@@ -323,7 +338,7 @@ class Space:
         """
         first = next(iter(self.chunks()))(formula)
         number = int(first if isinstance(first, int) else first.flat[0])
-        if self.decide(formula - number, "=="):
+        if self.compare(formula, number, "=="):
             return number
         raise AssertionError("the first point has its own number")
 
@@ -341,27 +356,32 @@ class Space:
         self.points.clear()
         self._rounded_at.clear()
 
+    def close(self) -> None:
+        """Free all that only further lots would need."""
+        self.forget()
+        self._kept.clear()
+
     def _of_atom(self, kind: str, name: str, parts: tuple[Integer, ...]) -> Formula:
         key = (kind, name, tuple(map(key_of, parts)))
         if key not in self._atoms:
-            self._atoms[key] = Atom(len(self._atoms), kind, name, parts, *self._limits(kind, name, parts))
+            self._atoms[key] = Atom(len(self._atoms), kind, name, parts)
         return Formula(self, {((self._atoms[key], 1),): 1})
 
-    def _limits(self, kind: str, name: str, parts: tuple[Integer, ...]) -> tuple[int, int]:
-        """Bounds of the value of an atom."""
-        if kind == "symbol":
-            values = self.points[name]
-            return (int(values.min()), int(values.max())) if hasattr(values, "min") else (values, values)
-        if kind == "max":
-            low, high = (max(ends) for ends in zip(*map(self.bounds, parts), strict=True))
-            return low, high
-        (low, high), (least, most) = map(self.bounds, parts)
-        ends = [
-            end // divisor if kind == "floor" else -(-end // divisor)
-            for end in (low, high)
-            for divisor in (max(least, 1), most)
-        ]
-        return min(ends), max(ends)
+
+def _largest_ones(values: Iterable[Integer], bounds: Bounds) -> list[Integer]:
+    """The values without those that are never larger than another, by bounds."""
+    left: list[Integer] = []
+    for value in sorted(dict.fromkeys(values), key=lambda value: isinstance(value, int)):
+        larger_than_some = []
+        for other in left:
+            low, high = bounds.of_difference(other, value)
+            if low >= 0:
+                break
+            if high > 0:
+                larger_than_some.append(other)
+        else:
+            left = [*larger_than_some, value]
+    return left
 
 
 def _side(values: Values, axis: int) -> int:
