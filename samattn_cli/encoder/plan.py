@@ -223,8 +223,9 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
 
 def _windows_of(stage: StageConfig) -> Iterator[int]:
     """The sides of the windows of a stage and of its blocks."""
-    for part in (stage, *stage.overrides):
-        yield from part.window_size or ()
+    yield from stage.window_size
+    for override in stage.overrides:
+        yield from override.window_size or ()
 
 
 def _taps_of_transition(config: EncoderConfig, number: int) -> tuple[str, ...]:
