@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 TYPO, LIKENESS = 0.85, 0.6
 """The least similarity by difflib, at most 1, of a word to a name that it misspells, and to one that it may mean."""
@@ -34,9 +35,18 @@ def known_as(word: str, known: Collection[str], also: Mapping[str, str] | None =
     """
     if word in known:
         return word
-    wanted, names = folded(word), {name: name for name in known} | dict(also or {})
-    matches = {name for written, name in names.items() if folded(written) == wanted}
+    others = also or {}
+    matches = {others.get(each, each) for each in _by_folded((*known, *others)).get(folded(word), ())}
     return matches.pop() if len(matches) == 1 else None
+
+
+@lru_cache(maxsize=16)
+def _by_folded(names: tuple[str, ...]) -> dict[str, list[str]]:
+    """The names that are the same when they are folded. A check asks for the same presets thousands of times."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(folded(name), []).append(name)
+    return alike
 
 
 def containing(word: str, known: Iterable[str]) -> list[str]:

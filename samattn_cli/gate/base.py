@@ -42,6 +42,7 @@ class AtBase:
         tree: its files.
         loaded: the encoders at the base, once they were needed.
         originals: the configs that new configs are copies of, once they were needed.
+        former: the old paths of configs, once they were needed.
     """
 
     encoders: Encoders
@@ -49,6 +50,7 @@ class AtBase:
     tree: Tree
     loaded: dict[tuple[str, str], Encoder | None] = field(default_factory=dict)
     originals: dict[Path, Path | None] = field(default_factory=dict)
+    former: dict[str, Path | None] = field(default_factory=dict)
 
     @property
     def file(self) -> ThresholdsFile:
@@ -100,6 +102,11 @@ class AtBase:
         """
         if case.is_traced:
             return None
+        if case.reference not in self.former:
+            self.former[case.reference] = self._old_path(case)
+        return self.former[case.reference]
+
+    def _old_path(self, case: Case) -> Path | None:
         path = Path(case.reference)
         if case.reference in presets() and not path.is_file():
             path = self.file.folder / path  # at the base a file may have had the preset's name
@@ -117,6 +124,8 @@ class AtBase:
         if case.is_traced:
             return None
         path = Path(case.reference)
+        if not self.copies:
+            return None
         if path not in self.originals:
             copied = (self.tree.copied_from(file, self.copies) for file in files_of(path, self.file.files))
             self.originals[path] = next(filter(None, copied), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..encoder.presets import presets
@@ -52,11 +52,13 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
 
 def _changes(base: AtBase, before: ThresholdsFile | None, cases: Sequence[Case]) -> list[Change]:
     """Everything that is allowed now and was not, and everything that is no longer checked."""
-    unchecked = _unchecked_configs(base, before or base.file, cases)
+    then = _paths(base, before or base.file)
+    unchecked = _unchecked_configs(base, then, cases)
     if before is None:
         return list(unchecked)
-    rules = (*loosened(before, base.file), *_unmatched_configs(base, before, cases))
-    return [*rules, *_unchecked_new_configs(base, before, cases), *unchecked]
+    today = _today(base, before)
+    rules = (*loosened(before, base.file), *_unmatched_configs(base, before, today | then, cases))
+    return [*rules, *_unchecked_new_configs(base, today, then, cases), *unchecked]
 
 
 def _by_policy(
@@ -106,9 +108,13 @@ def _unknown(base: AtBase, error: SamattnError) -> Result:
     )
 
 
-def _unmatched_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
-    """Rules that no longer match a config that they matched, whether `match` or the config's name changed."""
-    then = _today(base, before) | _paths(base, before)
+def _unmatched_configs(
+    base: AtBase, before: ThresholdsFile, then: Mapping[str, Case], cases: Sequence[Case]
+) -> Iterator[Change]:
+    """Rules that no longer match a config that they matched, whether `match` or the config's name changed.
+
+    `then` are the configs that thresholds of the base match, today or at the base, by their paths.
+    """
     pairs = [(case, then[path]) for case in cases if (path := _old_path(base, case)) in then]
     for pair in same_rules(before, base.file):
         lost = [
@@ -124,10 +130,10 @@ def _unmatched_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Cas
             yield Change("loosened", message, ("rules", pair.index, key))
 
 
-def _unchecked_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
-    """Configs of the base that were removed, or that `configs` no longer matches."""
+def _unchecked_configs(base: AtBase, then: Mapping[str, Case], cases: Sequence[Case]) -> Iterator[Change]:
+    """Configs of the base that were removed, or that `configs` no longer matches; `then` are all of them, by their paths."""
     still = {_old_path(base, case) for case in cases} | {os.path.normpath(case.reference) for case in cases}
-    for path, case in _paths(base, before).items():
+    for path, case in then.items():
         if path not in still:
             is_there = Path(path).exists() or not base.tree.exists(Path(path))
             what = f"the config {case.reference}"
@@ -139,11 +145,13 @@ def _unchecked_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Cas
             yield Change("removed", message, ("configs",))
 
 
-def _unchecked_new_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
+def _unchecked_new_configs(
+    base: AtBase, today: Mapping[str, Case], then: Mapping[str, Case], cases: Sequence[Case]
+) -> Iterator[Change]:
     """New configs that `configs` of the base would match, and today's `configs` does not."""
-    known = {*_paths(base, before), *(os.path.normpath(case.reference) for case in cases)}
+    known = {*then, *(os.path.normpath(case.reference) for case in cases)}
     own = {os.path.normpath(path) for path in (base.path, base.file.label) if path}
-    for path, case in _today(base, before).items():
+    for path, case in today.items():
         if path not in known | own and Path(path).is_file():
             text = f"the new config {case.reference} is not checked: `configs` of the base would match it"
             yield Change("loosened", Message("new-config-unlisted", text), ("configs",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +20,8 @@ def inside_root(root: Path, path: Path) -> str:
     Raises:
         OutsideError: if it is outside the repository.
     """
-    start, absolute = f"{root}{os.sep}", os.path.join(Path.cwd(), path)  # noqa: PTH118 - keeps ".."
-    folder, name = os.path.split(absolute)
-    for spelt in (absolute, f"{os.path.realpath(folder)}{os.sep}{name}"):
+    start, absolute = f"{root}{os.sep}", os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - keeps ".."
+    for spelt in _spellings(absolute):
         if f"{os.path.normpath(spelt)}{os.sep}".startswith(start):
             at = spelt if spelt.startswith(start) else os.path.normpath(spelt)
             inside = at[len(start) :] or "."
@@ -29,6 +29,13 @@ def inside_root(root: Path, path: Path) -> str:
                 return inside
     text = f"{os.path.normpath(absolute)} is outside the repository {root}"
     raise OutsideError("outside-repository", text)
+
+
+def _spellings(absolute: str) -> Iterator[str]:
+    """A path as it is written, and with the links of its folder followed, which few paths need."""
+    yield absolute
+    folder, name = os.path.split(absolute)
+    yield f"{os.path.realpath(folder)}{os.sep}{name}"
 
 
 def names_inside(root: Path, path: Path) -> list[str]:

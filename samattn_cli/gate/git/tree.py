@@ -39,6 +39,7 @@ class Tree:
         self.repository = repository
         self.commit = commit
         self._known: dict[str, GitObject] = {}
+        self._insides: dict[str, str] = {}
         self._submodules: dict[str, Tree] = {}
 
     @property
@@ -82,9 +83,9 @@ class Tree:
 
     def old_path(self, path: Path) -> Path:
         """The path in the commit of the file that is now at `path`: a different one if git finds that it was renamed."""
-        names = names_inside(self.repository.root, path)
         if self.exists(path):
             return path
+        names = names_inside(self.repository.root, path)
         then = next(filter(None, map(self.moves.renamed.get, names)), None)
         return self._on_disk(then, path) if then else path
 
@@ -114,7 +115,10 @@ class Tree:
         Raises:
             OutsideError: if it is outside the repository.
         """
-        return inside_root(self.repository.root, path)
+        name = os.fspath(path)
+        if name not in self._insides:
+            self._insides[name] = inside_root(self.repository.root, path)
+        return self._insides[name]
 
     def _on_disk(self, inside: str, like: Path = Path()) -> Path:
         return on_disk(self.repository.root, inside, like)
