@@ -17,9 +17,11 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - a convolution copies its weight to the memory order of its input, and its backward also the gradient of its output
   (native/cudnn/ConvShared.cpp), which it sums for the bias;
 - a depthwise convolution by ATen's own kernel takes its input from a contiguous copy (native/Convolution.cpp, CudaDepthwise2d);
-- attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
+- attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda);
+- cuDNN's attention takes a workspace (measured: `kernels.cudnn_workspace`).
 
-Batch norm is in `inside_batch_norm.py`, an embedding's backward in `inside_embedding.py`. The workspaces of cuDNN are not modelled.
+Batch norm is in `inside_batch_norm.py`, an embedding's backward in `inside_embedding.py`. The workspaces of cuDNN's convolutions are not
+modelled.
 """
 
 from __future__ import annotations
@@ -320,7 +322,8 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
         return _in_parts(op, parts, accumulators)
     if kernel != "flash":  # seed and offset before the output
         seeds = op.allocates[2:]
-        return (*seeds, None, None, accumulators) if accumulators else seeds
+        taken = op.workspace_bytes if kernel == "cudnn" else accumulators
+        return (*seeds, None, None, taken) if taken else seeds
     B, h, N, d = op.entering
     splits = flash_splits(B * h, N, op.scores // (B * h * N), d, cuda.multiprocessors)
     rows = splits * B * h * N * STATISTIC_BYTES
@@ -355,6 +358,8 @@ def _in_parts(op: Op, parts: Sequence[int], accumulators: int) -> Steps:
 
 def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
     """Of the memory-efficient kernel, whose batch may be in parts, or of another."""
+    if op.choice is not None and op.choice.kernel == "cudnn":
+        return _after(op, op.workspace_bytes)
     if not parts:
         copies = sum(not _is_contiguous_by_token(op, stride) for stride in op.strides)
         flash = _after(op, *_flash_backward(op)) if op.workspace_bytes else ()

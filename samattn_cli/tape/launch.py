@@ -3,7 +3,8 @@
 CUDA C++ Programming Guide, Technical Specifications per Compute Capability: a grid has at most 65,535 blocks in y and in z, on
 every device. Flash attention has its batch in one and its heads in the other (flash_fwd_launch_template.h). Memory-efficient
 attention has its heads in y, and runs a larger batch in parts (attention.cu); then torch 2.14.1 fails at the gradient of a
-mask. cuDNN does not take larger ones: see `sdpa_rules.py`. tests/tape/dry/sdpa.json has what the dry device refused.
+mask. tests/tape/dry/sdpa.json has what the dry device refused. cuDNN runs no larger batch either, and no more heads; torch has known
+this since 2.13, and before chooses cuDNN for them (`sdpa_rules.CUDNN_BATCH_SINCE`; pytorch/pytorch #180718 and #181235, on an H100).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from .sdpa_call import Kernel
 
 MOST_BLOCKS = 65_535
 
-GRID: dict[Kernel, tuple[int, ...]] = {"flash": (0, 1), "efficient": (1,), "cudnn": (), "math": ()}
-"""Of each kernel, the dimensions of queries (B, h, N, d) that are dimensions of its grid: 0 is the batch, 1 the heads."""
+GRID: dict[Kernel, tuple[int, ...]] = {"flash": (0, 1), "efficient": (1,), "cudnn": (0, 1), "math": ()}
+"""Of each kernel, the dimensions of queries (B, h, N, d) that its grid limits: 0 is the batch, 1 the heads."""
 
 COUNTED = ("a batch of {:,}", "{:,} heads")
 WITH_MASK = 4

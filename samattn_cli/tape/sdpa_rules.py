@@ -1,9 +1,11 @@
-"""The rules by which torch's attention kernels take a call, as data, each with its source.
+"""The rules by which torch's attention kernels take a call, as data, each with its source and the releases that have it.
 
-A kernel takes a call unless one of its rules refuses it; the first that does gives the reason. Rules that differ by version
-were seen in 2.2.2, 2.6.0 and 2.14.1; from which version between two of them on a rule holds is not known, and the later of
-the two stands for it. Sources are functions of
-ATen's sdp_utils.cpp and sdp_utils_cpp.h (torch 2.14.1). tests/tape/test_sdpa.py compares the choices with recorded ones.
+A kernel takes a call unless one of its rules refuses it; the first that does gives the reason. Sources are functions of ATen's
+sdp_utils.cpp and sdp_utils_cpp.h. tests/tape/test_sdpa.py compares the choices with those of torch's own code: 2.2.2, 2.6.0, 2.9.1,
+2.11.0, 2.13.0 and 2.14.1 on the dry device, and 2.11.0 on an H200. Where a rule changed between two of these, the release is that
+of the change in pytorch/pytorch, by its number: releases are cut from main, 2.12 on 15 April and 2.13 on 10 June 2026.
+
+The order and cuDNN's rules are those of the CUDA wheels on PyPI, with the cuDNN that they bring.
 """
 
 from __future__ import annotations
@@ -14,16 +16,34 @@ from collections.abc import Callable, Iterable
 from ..encoder.torch_versions import OLDEST, Version
 from ..records import dataclass
 from ..units import KERNEL_ALIGNMENT_BYTES
-from .sdpa_call import BATCHED_DIMS, SEEN_ON, Call, Kernel, Operand, Target
+from .sdpa_call import BATCHED_DIMS, Call, Kernel, Operand, Target
 from .storage import Dim
 
 FIRST: Version = (2, 2)
 SECOND: Version = OLDEST
-UNBATCHED_SINCE: Version = SEEN_ON
+BLACKWELL_SINCE: Version = (2, 7)
+"""Since then flash and memory-efficient attention run above compute capability 9.0 (#145602, January 2025)."""
+CUDNN_FIRST_SINCE: Version = (2, 11)
+"""Since then torch tries cuDNN's attention before the others, on some devices: see `order`.
+
+2.9 asks for it too (#162073), but its wheels were compiled with a cuDNN that is too old (#165801); 2.10 asks for a newer cuDNN
+(#171627) than its wheels bring. So a torch 2.9 or 2.10 that was compiled with or finds a newer cuDNN does as 2.11.
+"""
+CUDNN_DROPOUT_SINCE: Version = (2, 12)
+"""Since then cuDNN refuses dropout between its steps (#174245, 26 February 2026, after 2.11 was cut)."""
+CUDNN_BATCH_SINCE: Version = (2, 13)
+"""Since then cuDNN refuses a batch that it cannot run (#180718, 20 April 2026). Before, torch chooses it, and the run fails."""
+OFFSETS_SINCE: Version = (2, 13)
+"""Since then memory-efficient attention refuses operands that start at an address that is not aligned (#184258, 18 May 2026)."""
+GROUPS_SINCE: Version = (2, 14)
+"""Since then one head of keys stands for all without enable_gqa, and memory-efficient attention takes groups of heads."""
+CUDNN_WIDE_SINCE: Version = (2, 14)
+"""Since then cuDNN takes wide heads on compute capability 10 as on 9.0, and refuses backward of some, and one query there."""
+UNBATCHED_SINCE: Version = (2, 14)
 """Since then operands of three dimensions get a batch of 1, so that a fused kernel can take them."""
 
 CUDNN_FIRST = frozenset({9, 10})
-"""Compute capabilities, without their minor number, for which torch tries cuDNN first; 2.6.0 does so for none."""
+"""Compute capabilities, without their minor number, for which torch tries cuDNN first."""
 
 
 BLACKWELL = 10
@@ -31,7 +51,8 @@ MOST_FLASH_DIM = 256
 MOST_FLASH_DIM_TRAINED, MOST_FLASH_DIM_DROPPED = 192, 224
 MOST_CUDNN_DIM = 128
 MOST_CUDNN_DIM_ROOMY = 256
-CUDNN_BACKWARD_DIMS = ((192, 128), (256, 256))
+CUDNN_DIMS_BLACKWELL = (192, 128)
+CUDNN_BACKWARD_DIMS = (CUDNN_DIMS_BLACKWELL, (256, 256))
 CUDNN_DIM_STEP = 8
 CUDNN_DROPOUT_STEPS = 16
 MOST_CUDNN_BATCH = 65_535
@@ -71,7 +92,7 @@ def order(target: Target) -> tuple[Kernel, ...]:
 
     Source: check_prefer_cudnn_attention; sDPPriorityOrder in Context.h.
     """
-    first = target.has_cudnn and target.torch >= SEEN_ON and target.capability[0] in CUDNN_FIRST
+    first = target.has_cudnn and target.torch >= CUDNN_FIRST_SINCE and target.capability[0] in CUDNN_FIRST
     return FUSED if first else ("flash", "efficient")
 
 
@@ -145,6 +166,11 @@ def _heads_of_cudnn(call: Call, target: Target) -> str:
         return _heads(call, target)
     q, k, v = (operand.shape[1] for operand in call.operands)
     return _grouped(q, k) or _grouped(q, v)
+
+
+def _heads_of_cudnn_without_broadcast(call: Call, target: Target) -> str:
+    """One head of keys and values does not stand for all."""
+    return (_heads_of_cudnn if call.enable_gqa else _heads_without_broadcast)(call, target)
 
 
 def _grouped(queries: Dim, keys: Dim) -> str:
@@ -293,12 +319,15 @@ def _is_roomy(target: Target) -> bool:
 
 
 def _cudnn_dim(call: Call, target: Target) -> str:
+    d, e = call.q.shape[-1], call.v.shape[-1]
     most = MOST_CUDNN_DIM_ROOMY if _is_roomy(target) else MOST_CUDNN_DIM
-    for d in (call.q.shape[-1], call.v.shape[-1]):
-        if d > most:
-            return f"head size {d} is above {most}, cuDNN's largest"
-        if d % CUDNN_DIM_STEP != 0:
-            return f"head size {d} is not a multiple of {CUDNN_DIM_STEP}, as cuDNN needs"
+    if target.capability[0] == BLACKWELL and target.torch < CUDNN_WIDE_SINCE:
+        most = d if (d, e) == CUDNN_DIMS_BLACKWELL else MOST_CUDNN_DIM
+    for size in (d, e):
+        if size > most:
+            return f"head size {size} is above {most}, cuDNN's largest"
+        if size % CUDNN_DIM_STEP != 0:
+            return f"head size {size} is not a multiple of {CUDNN_DIM_STEP}, as cuDNN needs"
     return ""
 
 
@@ -315,21 +344,34 @@ def _one_key(call: Call, _: Target) -> str:
     return "cuDNN needs more than one key" if call.k.shape[2] == 1 else ""
 
 
-def _one_query(call: Call, target: Target) -> str:
-    if call.dropout == 0 and target.capability[0] != BLACKWELL:
+def _one_query(call: Call, _: Target) -> str:
+    return "cuDNN needs more than one query with dropout" if call.dropout and call.q.shape[2] == 1 else ""
+
+
+def _one_query_on_blackwell(call: Call, target: Target) -> str:
+    if target.capability[0] != BLACKWELL or call.q.shape[2] != 1:
         return ""
-    where = f"on compute capability {target.number}" if target.capability[0] == BLACKWELL else "with dropout"
-    return f"cuDNN needs more than one query {where}" if call.q.shape[2] == 1 else ""
+    return f"cuDNN needs more than one query on compute capability {target.number}"
 
 
 FLASH_HARDWARE = "check_flash_attention_hardware_support"
 EFFICIENT_HARDWARE = "check_mem_efficient_hardware_support"
 
 RULES: tuple[Rule, ...] = (
-    Rule(("flash",), _capability("flash", (8, 0), (12, 1)), FLASH_HARDWARE, since=SEEN_ON),
-    Rule(("flash",), _capability("flash", (8, 0), (9, 0)), FLASH_HARDWARE, until=SEEN_ON),
-    Rule(("efficient",), _capability("memory-efficient", (5, 0), (12, 1)), EFFICIENT_HARDWARE, since=SEEN_ON),
-    Rule(("efficient",), _capability("memory-efficient", (5, 0), (9, 0)), EFFICIENT_HARDWARE, until=SEEN_ON),
+    Rule(("flash",), _capability("flash", (8, 0), (12, 1)), FLASH_HARDWARE, since=BLACKWELL_SINCE),
+    Rule(("flash",), _capability("flash", (8, 0), (9, 0)), FLASH_HARDWARE, until=BLACKWELL_SINCE),
+    Rule(
+        ("efficient",),
+        _capability("memory-efficient", (5, 0), (12, 1)),
+        EFFICIENT_HARDWARE,
+        since=BLACKWELL_SINCE,
+    ),
+    Rule(
+        ("efficient",),
+        _capability("memory-efficient", (5, 0), (9, 0)),
+        EFFICIENT_HARDWARE,
+        until=BLACKWELL_SINCE,
+    ),
     Rule(FUSED, _dims, "check_tensor_shapes"),
     Rule(FUSED, _empty, "check_nonzero_sequence_lengths_dense"),
     Rule(("flash",), _types("flash", single=False), "check_dtypes_flash_attention"),
@@ -342,22 +384,29 @@ RULES: tuple[Rule, ...] = (
     Rule(("flash",), _strides, "check_last_dim_stride_equals_1_dense", until=SECOND),
     Rule(("efficient",), _strides, "check_last_dim_stride_equals_1_dense"),
     Rule(FUSED, _batches, "check_batch_size_and_num_heads_dense"),
-    Rule(("flash", "efficient"), _heads, "check_batch_size_and_num_heads_dense", since=SEEN_ON),
-    Rule(("flash",), _heads_without_broadcast, "check_batch_size_and_num_heads_dense", until=SEEN_ON),
-    Rule(("efficient",), _no_groups, "check_batch_size_and_num_heads_dense", until=SEEN_ON),
-    Rule(("cudnn",), _heads_of_cudnn, "check_batch_size_and_num_heads_dense"),
+    Rule(("flash", "efficient"), _heads, "check_batch_size_and_num_heads_dense", since=GROUPS_SINCE),
+    Rule(("flash",), _heads_without_broadcast, "check_batch_size_and_num_heads_dense", until=GROUPS_SINCE),
+    Rule(("efficient",), _no_groups, "check_batch_size_and_num_heads_dense", until=GROUPS_SINCE),
+    Rule(("cudnn",), _heads_of_cudnn, "check_batch_size_and_num_heads_dense", since=GROUPS_SINCE),
+    Rule(
+        ("cudnn",),
+        _heads_of_cudnn_without_broadcast,
+        "check_batch_size_and_num_heads_dense",
+        until=GROUPS_SINCE,
+    ),
     Rule(("flash",), _flash_dim, "check_head_dim_size_flash"),
     Rule(
         ("flash",), _flash_trained_dim, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"
     ),
     Rule(("flash",), _causal, "check_flash_causal_non_square_seqlens"),
     Rule(("efficient",), _efficient_dim, "check_head_dim_size_mem_efficient"),
-    Rule(("efficient",), _offsets, "check_data_ptr_alignment_mem_efficient", since=SEEN_ON),
+    Rule(("efficient",), _offsets, "check_data_ptr_alignment_mem_efficient", since=OFFSETS_SINCE),
     Rule(("cudnn",), _deterministic, "check_cudnn_deterministic"),
-    Rule(("cudnn",), _cudnn_dropout, "check_cudnn_dropout"),
-    Rule(("cudnn",), _cudnn_batch, "check_cudnn_tensor_shapes"),
+    Rule(("cudnn",), _cudnn_dropout, "check_cudnn_dropout", since=CUDNN_DROPOUT_SINCE),
+    Rule(("cudnn",), _cudnn_batch, "check_cudnn_tensor_shapes", since=CUDNN_BATCH_SINCE),
     Rule(("cudnn",), _cudnn_dim, "check_cudnn_tensor_shapes"),
-    Rule(("cudnn",), _cudnn_trained_dim, "check_cudnn_d256_bprop_head_dim"),
+    Rule(("cudnn",), _cudnn_trained_dim, "check_cudnn_d256_bprop_head_dim", since=CUDNN_WIDE_SINCE),
     Rule(("cudnn",), _one_key, "check_cudnn_tensor_shapes"),
     Rule(("cudnn",), _one_query, "check_cudnn_tensor_shapes"),
+    Rule(("cudnn",), _one_query_on_blackwell, "check_cudnn_tensor_shapes", since=CUDNN_WIDE_SINCE),
 )

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from samattn_cli.stack.tracing.as_cuda import AttentionCall
 from samattn_cli.stack.tracing.run import Inputs, trace
+from samattn_cli.studies.traced import child
 from samattn_cli.studies.traced.kernels import kernel_of
 from samattn_cli.tape.sdpa_call import Target
 
@@ -61,3 +63,20 @@ def test_with_a_mask():
 
 def test_a_mask_whose_rows_are_not_dense_is_taken_by_no_fused_kernel():
     assert kernels(Attends(64, "transposed"), (8, 0)) == []
+
+
+@pytest.mark.parametrize(("installed", "kernel"), [("2.10.0+cu128", "flash"), ("2.11.0+cu130", "cudnn")])
+def test_the_installed_torch_chooses(monkeypatch, installed, kernel):
+    monkeypatch.setattr(child, "installed", lambda: installed)
+    of_an_h100 = child._kernels({"capability": (9, 0), "has_cudnn": True})
+    x = torch.empty(2, 3, 16, 64, dtype=torch.float16, device="meta")
+    assert of_an_h100(AttentionCall(x, x, x, None, 0.0, False, False, False, False)) == kernel
+
+
+@pytest.mark.parametrize(("mode", "sums"), [("inference", []), ("training", [2 * 3 * 16 * 4])])
+def test_cudnn_keeps_sums_for_a_backward_alone(mode, sums):
+    """As an H200 allocated: output, log-sum-exp (B, h, N, 1) in float32 if there is a backward, seed and offset."""
+    kernel = kernel_of(Target((9, 0)))
+    traced = trace(Attends(64), Inputs({"0": ((2, 3, 16, 64), "float16")}, "meta"), mode, [], kernel)
+    (op,) = (op for op in traced.step or traced.forward if op.attention)
+    assert [each.nbytes for each in op.allocates if each.nbytes] == [2 * 3 * 16 * 64 * 2, *sums, 8, 8]

@@ -17,6 +17,7 @@ from samattn_cli.tape.sdpa_call import SEEN_ON, Call, Operand, Target, Version
 from samattn_cli.tape.sdpa_rules import RULES
 from samattn_cli.tape.storage import Storage
 from tests.device.test_dry import CUDA_BUILD
+from tests.support.sampling import sampled
 from tests.tape.dry import sdpa, sdpa_versions
 from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT, RANDOM, named, qkv, randomly, t
 
@@ -69,11 +70,13 @@ def test_all_calls_as_torch_chooses_here(capability) -> None:
     assert letters(randomly(), capability) == at_random
 
 
-@pytest.mark.parametrize("capability", sdpa_versions.CAPABILITIES, ids=str)
-@pytest.mark.parametrize("version", OLDER)
+ON_EACH = [(version, capability) for version, found in OLDER.items() for capability in found]
+
+
+@pytest.mark.parametrize(("version", "capability"), sampled(ON_EACH, 4))
 def test_older_versions(version, capability) -> None:
-    recorded = OLDER[version][".".join(map(str, capability))]
-    target = Target(capability, tuple(map(int, version.split(".")[:2])))
+    recorded = OLDER[version][capability]
+    target = Target(Target.of(float(capability)).capability, tuple(map(int, version.split(".")[:2])))
     calls, letters_of = (
         [*(call for _, call in named()), *randomly(KEPT)],
         recorded["named"] + recorded["random"],
@@ -84,8 +87,21 @@ def test_older_versions(version, capability) -> None:
     assert different == []
 
 
+def test_cudnn_is_first_from_the_release_whose_wheels_bring_one_that_is_new_enough() -> None:
+    """As recorded: a call that each kernel takes, on Hopper and on Blackwell, but not on an RTX 5090."""
+    (plain,) = (number for number, (name, _) in enumerate(named()) if name == "(1,8,1024,64) bf16")
+    first = {
+        version: [found[at]["named"][plain] for at in ("9.0", "12.0")] for version, found in OLDER.items()
+    }
+    cudnn = {version for version, (hopper, _) in first.items() if hopper == "c"}
+    assert cudnn == {"2.11.0", "2.13.0"}
+    assert "c" not in {rtx for _, rtx in first.values()}
+    for version in range(6, 15):
+        kernel = choose(Call(*HALF), Target((9, 0), (2, version))).kernel
+        assert kernel == ("cudnn" if version >= 11 else "flash")
+
+
 def test_what_older_versions_do_otherwise() -> None:
-    assert sorted(OLDER) == ["2.2.2", "2.6.0"]
     hopper = [choose(Call(*HALF), Target((9, 0), torch)).kernel for torch in ((2, 2), (2, 6), (2, 14))]
     assert hopper == ["flash", "flash", "cudnn"]
     large = Call(*qkv(1, 8, 64, 256, dt="bfloat16", g=True))
@@ -191,6 +207,17 @@ def test_what_cannot_be_launched(kernel, batch, heads, has_mask, outcome) -> Non
     backward = refused(Op("sdpa.backward", "sdpa", "", entering=entering, choice=choice, allocates=grads))
     ours = "no forward" if forward else "no backward" if backward else "runs"
     assert ours == outcome
+
+
+@pytest.mark.parametrize(("torch", "kernel"), [((2, 12), "cudnn"), ((2, 13), "flash")])
+def test_before_2_13_torch_chooses_cudnn_for_a_batch_that_it_cannot_run(torch: Version, kernel: str) -> None:
+    """pytorch/pytorch #181235: on an H100 a batch of 65,535 runs, and one of 65,536 does not."""
+    large = qkv(65_536, 1, 64, 96, dt="bfloat16")
+    choice = choose(Call(*large), Target((9, 0), torch))
+    assert choice.kernel == kernel
+    op = Op("sdpa", "sdpa", "", entering=(65_536, 1, 64, 96), choice=choice)
+    assert "65,536" in str(refused(op) and refused(op).in_words)
+    assert refused(replace(op, entering=(65_535, 1, 64, 96))) is None
 
 
 def test_why_it_cannot_be_launched() -> None:

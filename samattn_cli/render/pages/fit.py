@@ -174,7 +174,7 @@ def _counted(report: Fit) -> str:
     if any(each.encoder.allocated_bytes is not None for each in report.as_it_is):
         near = any(answer.tried_from for answer in report.answers)
         return (
-            "Sizes run through the rules of torch's allocator, with workspaces except those of cuDNN"
+            "Sizes run through the rules of torch's allocator, with workspaces except those of cuDNN's convolutions"
             f"{'; gaps far below an edge are not looked for' if near else ''}."
         )
     return (

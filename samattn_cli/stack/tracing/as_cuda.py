@@ -59,9 +59,9 @@ def install(kernel_of: KernelOf, key: str = KEY) -> torch.library.Library:
     library.impl("softmax.int", softmax, key)
     library.impl("batch_norm", batch_norm, key)
     library.impl("dropout", dropout, key)
+    made: Any = library.m  # `library.impl` refuses what torch has on meta already, or could decompose
+    made.impl("_scaled_dot_product_cudnn_attention", "Meta", _cudnn_attention, False)
     if HAS_RMS_NORM:
-        # `library.impl` refuses it of an operation that could be decomposed, which CUDA does not do
-        made: Any = library.m
         made.impl("_fused_rms_norm", "Meta", _rms_norm, False)
         made.impl("_fused_rms_norm_backward", "Meta", _rms_norm_backward, False)
     return library
@@ -139,6 +139,24 @@ def _masked(
             q, k, v, whole, trains, dropout, causal, scale=scale
         )[0]
     return out
+
+
+def _cudnn_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    _mask: Tensor | None,
+    keeps_sums: bool,
+    *_: float | bool,
+    scale: float | None = None,  # noqa: ARG001
+) -> tuple[Any, ...]:
+    """Attention of cuDNN on meta. CUDA keeps the log-sum-exp for a backward alone; torch's own meta kernel always keeps it."""
+    B, h, N, d = q.shape
+    e = v.shape[-1]
+    out = torch.empty_like(q) if e == d else q.new_empty(B, N, h, e).transpose(1, 2)
+    sums = q.new_empty((B, h, N, 1) if keeps_sums else (0,), dtype=torch.float32)
+    seeds = (q.new_empty((), dtype=torch.int64) for _ in ("seed", "offset"))
+    return out, sums, None, None, N, k.shape[2], *seeds, None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...encoder.torch_versions import NEWEST, nearest
 from ...stack.tracing import child
 from ...tape.sdpa_call import Target
+from ..torch_version import installed
 from .kernels import kernel_of
 
 if TYPE_CHECKING:
@@ -19,4 +21,5 @@ def main() -> None:
 
 def _kernels(request: dict[str, Any]) -> KernelOf:
     major, minor = request["capability"]
-    return kernel_of(Target((major, minor), has_cudnn=request["has_cudnn"]))
+    torch = nearest(installed()) or NEWEST
+    return kernel_of(Target((major, minor), torch, has_cudnn=request["has_cudnn"]))

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from ...reports.trace import TracedDetail, TracedOp
-from ...tape.kernels import flash_workspace
+from ...tape.kernels import CUDNN_WORKSPACE, cudnn_workspace, flash_workspace
 from ...tape.ops import InputLayout, Op, Parameter
 from ...tape.sdpa import Choice
 from ...tape.storage import Storage
@@ -16,8 +16,10 @@ from .ops import kind_of
 
 BACKWARD = "backward"
 FUSED = "_scaled_dot_product_"
-COPIED = {"efficient": (0,), "flash": (0, 4)}
+COPIED = {"efficient": (0,), "flash": (0, 4), "cudnn": ()}
 """Which operands of attention's backward may be copied: the gradient of the output, and the output."""
+BACKWARD_WORKSPACE = {"flash": flash_workspace, "cudnn": cudnn_workspace}
+"""What attention's backward takes, by the shape of the queries, which is that of their gradient."""
 PRODUCTS = {"addmm": "linear", "mm": "linear", "bmm": "matmul", "baddbmm": "matmul"}
 
 
@@ -67,8 +69,9 @@ def _attention(op: TracedOp) -> dict[str, Any]:
     if op.attention is not None:
         *rows, _ = op.attention.queries
         known["scores"] = rows[0] * rows[1] * rows[2] * op.attention.keys[-2]
-    elif kernel == "flash":
-        known["workspace_bytes"] = flash_workspace(op.entering)
+        known["workspace_bytes"] = CUDNN_WORKSPACE if kernel == "cudnn" else 0
+    elif kernel in BACKWARD_WORKSPACE:
+        known["workspace_bytes"] = BACKWARD_WORKSPACE[kernel](op.leaving)
     if op.detail is not None:
         known["strides"] = tuple(op.detail.operands[at].stride for at in COPIED[kernel])
     return known

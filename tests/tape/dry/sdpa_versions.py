@@ -24,7 +24,7 @@ from tests.tape.dry.sdpa import WORKER, digest
 from tests.tape.dry.sdpa_cases import KEPT
 
 PATH = Path(__file__).with_name("sdpa_versions.json")
-CAPABILITIES = ((7, 5), (8, 0), (8, 6), (9, 0), (12, 0))
+CAPABILITIES = ((7, 5), (8, 0), (8, 6), (9, 0), (10, 0), (12, 0))
 
 REFUSED = """
 def choice_or_none(call):
@@ -71,10 +71,16 @@ def _choices(python: Path, library: Path, capability: tuple[int, int]) -> dict[s
     return {"named": of_names, "random": at_random[:KEPT], "all": digest(at_random)}
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
+
+
 def main() -> None:
-    """Record all."""
-    found = dict(recorded(Path(python)) for python in sys.argv[1:])
-    lines = (f"{json.dumps(version)}: {json.dumps(choices)}" for version, choices in found.items())
+    """Record these, and keep the others."""
+    found = json.loads(PATH.read_text("utf-8")) | dict(recorded(Path(python)) for python in sys.argv[1:])
+    lines = (
+        f"{json.dumps(version)}: {json.dumps(found[version])}" for version in sorted(found, key=_numbers)
+    )
     PATH.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 
