@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
 from . import graph
+from .copies import Template
 from .graph import Copied, Edge, Node
 from .immutable import immutable
-from .ops import Op
 from .storage import Storage
 from .tape import Tape
 from .tensor import Tensor
@@ -31,8 +31,7 @@ class Run:
     Attributes:
         out: its result.
         edges: those of its operands.
-        ops: its operations.
-        made: the storages that they allocate.
+        template: its operations, of which a copy has its own of the storages that they allocate.
         nodes: of autograd's graph.
         is_alone: whether it has changed nothing else on the Tape, and its graph leads only to its operands.
         is_named: whether its backward names its operations itself: that of a view has the name of the one before.
@@ -40,8 +39,7 @@ class Run:
 
     out: Tensor
     edges: tuple[Edge | None, ...]
-    ops: tuple[Op, ...]
-    made: tuple[Storage, ...]
+    template: Template
     nodes: tuple[Node, ...]
     is_alone: bool
     is_named: bool
@@ -97,12 +95,20 @@ def _run(tape: Tape, code: Callable[..., Tensor], operands: tuple[Tensor, ...]) 
         and bool(nodes) == (out.grad_fn is not None)
     )
     made = tuple(storage for op in ops for storage in op.allocates)
-    return Run(out, edges, ops, made, nodes, is_alone, not nodes or nodes[0].scope is not None)
+    return Run(out, edges, Template(ops, made), nodes, is_alone, not nodes or nodes[0].scope is not None)
 
 
 def _others(tape: Tape) -> tuple[object, ...]:
     """What code may change on a Tape, besides its operations."""
-    held = tape.buffers, tape.only_first, tape.unread, tape.copies, tape.registered, tape.unrecorded
+    held = (
+        tape.copied,
+        tape.buffers,
+        tape.only_first,
+        tape.unread,
+        tape.copies,
+        tape.registered,
+        tape.unrecorded,
+    )
     return (*(len(each) for each in held), tape.last_used)
 
 
@@ -120,9 +126,10 @@ def _nodes(edge: Edge | None, first: float) -> Iterable[Node]:
 
 def _copy(tape: Tape, run: Run, operands: tuple[Tensor, ...], templates: list[Run]) -> Tensor:
     """Record for other operands what a run has recorded."""
-    storages = tuple([Storage(each.nbytes) for each in run.made])
-    new = dict(zip(run.made, storages, strict=True))
-    tape.ops += [op.with_storages(new) for op in run.ops]
+    made = run.template.replaced
+    storages = tuple([Storage(each.nbytes) for each in made])
+    new = dict(zip(made, storages, strict=True))
+    tape.copy(run.template, storages)
     edge = None
     if run.nodes:
         saved = tuple([new.get(each, each) for node in run.nodes for each in node.saved])

@@ -15,14 +15,16 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .graph import Copied, Edge, Node, Sum
 from .immutable import immutable
-from .ops import Op
 from .storage import Shape, Storage
 from .tape import Tape
 from .tensor import Tensor, is_contiguous
+
+if TYPE_CHECKING:  # not at run time: few encoders have copies
+    from .copies import Template
 
 SUM = "accumulate"
 """The operation that adds a gradient to another of the same tensor."""
@@ -76,15 +78,16 @@ class _Watched:
     """The backward of nodes from which others are copied.
 
     Attributes:
-        gradient: the storage of the gradient that it is given.
-        ops: its operations.
+        template: its operations. A copy has its own of the storages that the forward has made, of the gradient that it is
+            given, and of what they allocate.
+        made: the latter.
         results: the gradients of its operands.
         changes: by how much it changes how often a storage is held.
         scope: the last operation's.
     """
 
-    gradient: Storage
-    ops: tuple[Op, ...]
+    template: Template
+    made: tuple[Storage, ...]
     results: tuple[Tensor | None, ...]
     changes: tuple[tuple[Storage, int], ...]
     scope: tuple[str, ...]
@@ -159,6 +162,8 @@ class _Engine:
 
     def _watch(self, first: Node, gradients: list[Tensor | None]) -> None:
         """Run the nodes of a template, which no others interrupt, and remember what they do."""
+        from .copies import Template
+
         run, (gradient,) = self.templates[first], gradients
         assert gradient is not None  # noqa: S101 - for the type checker: its only output has a gradient
         held, at = dict(self.holders), len(self.tape.ops)
@@ -167,9 +172,11 @@ class _Engine:
         while self.ready and self.ready[0][-1] in nodes:
             *_, node = heapq.heappop(self.ready)
             self._call(node, self.buffers.pop(node))
+        ops = tuple(op for op in self.tape.ops[at:] if op.kind != "unpack")
+        made = tuple(storage for op in ops for storage in op.allocates)
         self.watched[first] = _Watched(
-            gradient.storage,
-            tuple(op for op in self.tape.ops[at:] if op.kind != "unpack"),
+            Template(ops, (*run.template.replaced, gradient.storage, *made)),
+            made,
             tuple(edge and self.buffers[edge[0]][edge[1]] for edge in run.edges),
             tuple((x, now - held.get(x, 0)) for x, now in self.holders.items() if now != held.get(x, 0)),
             self.tape.scope,
@@ -180,10 +187,9 @@ class _Engine:
         assert gradient is not None  # noqa: S101 - for the type checker, as above
         (run,) = copied.template
         watched = self.watched[run.nodes[0]]
-        new = dict(zip(run.made, copied.storages, strict=True))
-        new[watched.gradient] = gradient.storage
-        new |= {each: Storage(each.nbytes) for op in watched.ops for each in op.allocates}
-        self.tape.ops += [op.with_storages(new) for op in watched.ops]
+        own = (*copied.storages, gradient.storage, *[Storage(each.nbytes) for each in watched.made])
+        new = dict(zip(watched.template.replaced, own, strict=True))
+        self.tape.copy(watched.template, own)
         self.tape.scope = watched.scope
         for storage, change in watched.changes:
             self.holders[new.get(storage, storage)] += change

@@ -5,7 +5,7 @@ Every allocation is rounded up to 512 bytes, as PyTorch's CUDA caching allocator
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cached_property, lru_cache
 
 from ..records import dataclass
@@ -116,26 +116,56 @@ def live_over(recording: Recording, kept: frozenset[Storage] = frozenset()) -> L
     Raises:
         LifetimeError: if an operation reads, keeps or frees a freed storage, or frees a weight or buffer.
     """
-    live: Dim = 0
-    steps: list[tuple[str, Dim]] = []
-    working: list[tuple[str, Dim]] = []
-    freed: set[Storage] = set()
-    for op in recording.ops:
-        if not freed.isdisjoint((*op.reads, *op.saves)):
-            _check_lifetimes(op, "reads", op.reads, freed)
-            _check_lifetimes(op, "keeps", op.saves, freed)
-        for storage in op.allocates:
-            live = live + rounded(storage.nbytes)
-            steps.append((op.name, live))
-        if op.kind == "sdpa":
-            working.append((op.name, live + rounded(op.workspace_bytes)))
-        for storage in op.frees:
-            if storage in freed or storage.is_weight:
-                _check_lifetimes(op, "frees", (storage,), freed)
-            freed.add(storage)
-            if storage not in kept:
-                live = live - rounded(storage.nbytes)
-    return Liveness(tuple(steps), live, tuple(working))
+    over, freed = _Live(), set[Storage]()
+    known: dict[Hashable, _Live] = {}
+    for piece in recording.pieces:
+        if isinstance(piece, tuple):
+            over.run(piece, freed, kept)
+            continue
+        frees = piece.storages("frees")
+        alike = piece.template, tuple([each in kept for each in frees]) if kept else ()
+        if alike not in known:
+            known[alike] = _Live()
+            known[alike].run(piece.ops, freed, kept)
+        freed.update(frees)
+        over.add(known[alike])
+    return Liveness(tuple(over.steps), over.live, tuple(over.working))
+
+
+class _Live:
+    """What is live over operations, minus what is live before them."""
+
+    def __init__(self) -> None:
+        self.live: Dim = 0
+        self.steps: list[tuple[str, Dim]] = []
+        self.working: list[tuple[str, Dim]] = []
+
+    def run(self, ops: tuple[Op, ...], freed: set[Storage], kept: frozenset[Storage]) -> None:
+        """Run through operations; those before them have `freed` storages, and others have `kept` some."""
+        live, steps = self.live, self.steps
+        for op in ops:
+            if not freed.isdisjoint((*op.reads, *op.saves)):
+                _check_lifetimes(op, "reads", op.reads, freed)
+                _check_lifetimes(op, "keeps", op.saves, freed)
+            for storage in op.allocates:
+                live = live + rounded(storage.nbytes)
+                steps.append((op.name, live))
+            if op.kind == "sdpa":
+                self.working.append((op.name, live + rounded(op.workspace_bytes)))
+            for storage in op.frees:
+                if storage in freed or storage.is_weight:
+                    _check_lifetimes(op, "frees", (storage,), freed)
+                freed.add(storage)
+                if storage not in kept:
+                    live = live - rounded(storage.nbytes)
+        self.live = live
+
+    def add(self, other: _Live) -> None:
+        """Run through operations that do as others have done."""
+        live = self.live
+        self.steps += [(name, live + more) for name, more in other.steps]
+        self.working += [(name, live + more) for name, more in other.working]
+        self.live = live + other.live
 
 
 @lru_cache(maxsize=64)
@@ -161,7 +191,8 @@ def _check_lifetimes(op: Op, does: str, storages: tuple[Storage, ...], freed: se
 @lru_cache(maxsize=64)
 def saved_bytes(recording: Recording) -> Dim:
     """Bytes that autograd keeps for the backward of `recording`, including its input if that is kept."""
-    return sum(saved_by_op(recording))
+    saved = {id(storage): storage for storage in recording.storages("saves")}
+    return sum([rounded(storage.nbytes) for storage in saved.values()])
 
 
 @lru_cache(maxsize=64)

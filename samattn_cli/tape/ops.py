@@ -13,15 +13,20 @@ Conventions:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from ..records import replace
 from ..units import FLOPS_PER_MAC
 from .immutable import immutable
 from .sdpa import Choice
 from .storage import Dim, Shape, Storage
+
+if TYPE_CHECKING:  # not at run time: few encoders have copies
+    from .copies import Copy, Piece
 
 ELEMENTWISE_FLOPS = {
     "add": 1,
@@ -279,6 +284,13 @@ class Recording:
         """The same, where autograd saves tensors and results hold their graphs."""
         return replace(self, ops=tuple(map(self._freeing_graphs, self.ops))) if self.unread else self
 
+    def with_copies(self, copies: Sequence[tuple[int, Copy]]) -> Recording:
+        """The same with copies among its operations, each before the one with its number."""
+        from .copies import WithCopies, among
+
+        others = {name: value for name, value in vars(self).items() if name != "ops"}
+        return WithCopies(among(self.ops, copies), **others) if copies else self
+
     def without_gradients(self) -> Recording:
         """The same, whose weights get no gradient."""
         return replace(self, ops=tuple(op.without_gradients() for op in self.ops))
@@ -290,44 +302,57 @@ class Recording:
         return replace(op, frees=(*frees, *graphs)) if op.frees else op
 
     @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The operations in order, in pieces; those of a copy need not be made."""
+        return (self.ops,)
+
+    def total(self, key: str) -> Dim:
+        """The sum of a number of the operations, such as "bytes_read"."""
+        return sum([getattr(op, key) for op in self.ops])
+
+    def storages(self, key: str) -> Iterable[Storage]:
+        """The storages of all operations under a key, such as "saves", in order."""
+        return chain.from_iterable([getattr(op, key) for op in self.ops])
+
+    @cached_property
     def macs(self) -> Dim:
         """MACs of matrix products and convolutions."""
-        return sum(op.macs for op in self.ops)
+        return self.total("macs")
 
     @cached_property
     def flops(self) -> Dim:
         """FLOPs of matrix products and convolutions."""
-        return sum(op.flops for op in self.ops)
+        return FLOPS_PER_MAC * self.macs
 
     @cached_property
     def elementwise_flops(self) -> Dim:
         """FLOPs of everything else."""
-        return sum(op.elementwise_flops for op in self.ops)
+        return self.total("elementwise_flops")
 
     @cached_property
     def bytes_read(self) -> Dim:
         """Bytes of the operands, each read once by each operation."""
-        return sum(op.bytes_read for op in self.ops)
+        return self.total("bytes_read")
 
     @cached_property
     def bytes_written(self) -> Dim:
         """Bytes of the results of all operations."""
-        return sum(op.bytes_written for op in self.ops)
+        return self.total("bytes_written")
 
     @cached_property
     def scores(self) -> Dim:
         """Numbers in the score matrices, of all heads, windows and images, padding included."""
-        return sum(op.scores for op in self.ops)
+        return self.total("scores")
 
     @cached_property
     def saved(self) -> frozenset[Storage]:
         """The storages that autograd keeps for backward."""
-        return frozenset(storage for op in self.ops for storage in op.saves)
+        return frozenset(self.storages("saves"))
 
     @cached_property
     def left(self) -> frozenset[Storage]:
         """The storages that its code caches until the next pass."""
-        return frozenset(storage for op in self.ops for storage in op.frees_last)
+        return frozenset(self.storages("frees_last"))
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ..records import replace
 from ..units import INT64_BYTES
@@ -15,6 +16,9 @@ from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
 from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
+
+if TYPE_CHECKING:  # not at run time: few encoders have copies
+    from .copies import Copy, Template
 
 
 @lru_cache(maxsize=4096)
@@ -56,6 +60,7 @@ class Recorder:
         self.in_training_mode = in_training_mode
         self.target = target
         self.ops: list[Op] = []
+        self.copied: list[tuple[int, Copy]] = []  # each with the number of the operation that comes after it
         self.buffers: list[Buffer] = []
         self.only_first: list[tuple[int, tuple[Op, ...]]] = []
         self.scope: tuple[str, ...] = ()
@@ -71,12 +76,14 @@ class Recorder:
         Those of a checkpointed block are of its first forward, whose results do not hold a graph.
         """
         ops, self.ops = tuple(self.ops), []
+        copied, self.copied = self.copied, []
         cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
         only_first, self.only_first = tuple(self.only_first), []
         unread, registered = self.unread, self.registered
         self._forget()
         recording = Recording(ops, cached, buffers, unread, registered, only_first)
+        recording = recording.with_copies(copied) if copied else recording
         return recording.with_graphs() if self.holds_graph and not is_checkpointed else recording
 
     def _forget(self) -> None:
@@ -146,6 +153,12 @@ class Recorder:
             module, name = _names(self.scope, "free")
             self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
 
+    def copy(self, template: Template, own: tuple[Storage, ...]) -> None:
+        """Record the operations of a template with other storages."""
+        from .copies import Copy
+
+        self.copied.append((len(self.ops), Copy(template, own)))
+
     def let_go(self, *taps: Tensor) -> None:
         """The encoder's forward drops the inputs of this part here, except `taps`: those that no later part uses are freed."""
         kept = {tap.storage for tap in taps}
@@ -171,11 +184,13 @@ class Recorder:
     def in_first_forward(self) -> Iterator[None]:
         """The first forward alone runs the operations of this context; see `cached_for_good`."""
         outer, self.ops = self.ops, []
+        copied, self.copied = self.copied, []
         try:
             yield
         finally:
-            self.only_first.append((len(outer), tuple(self.ops)))
-            self.ops = outer
+            before = len(outer) + sum(len(copy.template.ops) for _, copy in copied)
+            self.only_first.append((before, Recording(tuple(self.ops)).with_copies(self.copied).ops))
+            self.ops, self.copied = outer, copied
 
     def cached_for_good(self, x: Tensor) -> None:
         """Code of the current module caches `x`, which the first forward has made, and never frees it."""

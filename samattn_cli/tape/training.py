@@ -279,7 +279,11 @@ class TrainingStep:
         """The operations that the backward of a micro-batch runs again, in the order of the forward's parts."""
         pairs = zip(self.recordings, self.accumulating, strict=True)
         return tuple(
-            op for recording, run in pairs for op in _added(recording.ops, run.recording.ops) if op.is_kernel
+            op
+            for recording, run in pairs
+            if recording is not run.recording
+            for op in _added(recording.ops, run.recording.ops)
+            if op.is_kernel
         )
 
     @property
@@ -476,8 +480,8 @@ def recomputed(segment: Segment, back: Recording, stage: tuple[Segment, ...] = (
     Source: torch/utils/checkpoint.py, use_reentrant=False: the second forward stops at the last tensor to be saved, and
     frees the others. Its results hold their graphs, unlike those of the first. If the backward needs no saved tensor, there is no second forward.
     """
-    first = _first_unpack(back)
-    if first is None or not (stage or segment.is_checkpointed):
+    first = _first_unpack(back) if stage or segment.is_checkpointed else None
+    if first is None:
         return back
     again = (*_run_again(tuple(_of_stage(stage))), *_own_again(segment))
     return Recording((*back.ops[:first], *again, *back.ops[first:]))

@@ -12,6 +12,7 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.tape import alike
+from samattn_cli.tape.memory import live_over, saved_bytes
 from samattn_cli.tape.ops import Op, Recording
 from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.training import training_step
@@ -28,7 +29,17 @@ def recorded(config: EncoderConfig) -> tuple[list[Any], object]:
     step = training_step(config)
     recordings = [segment.recording for segment in step.forward.segments]
     figures = step.peak_bytes, step.peak_at, step.held_bytes, [run.completed for run in step.backward]
-    return numbered([*recordings, *step.first_recordings, *step.recordings]), figures
+    every = [*recordings, *step.first_recordings, *step.recordings]
+    kept = [segment.kept | segment.shared for segment in step.forward.segments]
+    lives = [*map(live_over, every), *map(live_over, recordings, kept)]
+    return numbered(every), (figures, lives, [summed(recording) for recording in every])
+
+
+def summed(recording: Recording) -> list[int]:
+    """The figures that a recording sums itself."""
+    keys = ("params", "macs", "flops", "elementwise_flops", "bytes_read", "bytes_written", "scores")
+    saved = sum(storage.nbytes for storage in recording.saved)
+    return [*(getattr(recording, key) for key in keys), saved_bytes(recording), saved, len(recording.left)]
 
 
 def numbered(recordings: Iterable[Recording]) -> list[Any]:
