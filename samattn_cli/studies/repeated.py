@@ -50,8 +50,8 @@ class Computed(np.lib.mixins.NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*own, **options)
 
     def __getattr__(self, name: str) -> Any:
-        """What else an array has, such as `tolist` and `max`."""
-        if name.startswith("__"):
+        """What else an array has, such as `tolist` and `max`; to ask for what it has not computes nothing."""
+        if name.startswith("__") or not hasattr(np.ndarray, name):
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 

@@ -1,16 +1,24 @@
 """Columns that are computed where they are asked for, and points that are split into parts."""
 
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
 
-from samattn_cli.studies.grid import Grid
+from samattn_cli import load_config
+from samattn_cli.encoder.presets import presets
+from samattn_cli.errors import UsageError
+from samattn_cli.studies.grid import Grid, arrays, groups_of
 from samattn_cli.studies.lots import Group, Lot
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.points import AXES, at, figures_over
+from samattn_cli.studies.readers import FIGURES
 from samattn_cli.studies.repeated import Computed, Repeated
 from samattn_cli.studies.sweep import sweep
 from samattn_cli.tape.symbols.space import Space
 
+RECALLED = Space.recalled
 VALUES = np.array([7, 8, 9])
 WHOLE = np.array([7, 7, 8, 8, 9, 9, 7, 7, 8, 8, 9, 9])
 
@@ -107,6 +115,12 @@ def test_a_lot_is_split_again():
     assert sorted(rows.tolist()) == sorted(parts[0])
 
 
+def test_to_ask_a_column_for_what_an_array_has_not_computes_nothing():
+    column = Computed(lambda _: pytest.fail("is computed"), np.dtype(int), 3)
+    assert not hasattr(column, "codes")
+    assert not hasattr(column, "__array_interface__")
+
+
 def test_growth_and_other_placements_are_computed_where_they_are_asked_for():
     grid = Grid(resolutions=((256, 256), (320, 320), (512, 512)), windows=(4, 7), batch_sizes=(1, 3))
     columns = sweep(["sam_vit_b"], grid, ["flops"]).columns
@@ -149,3 +163,58 @@ def test_a_lot_of_few_points_is_taken_one_by_one():
         for each in alone
     }
     assert found == {0: [16, 7], 1: [16, 8], 2: [16, 14], 3: [32, 7], 4: [32, 8], 5: [32, 14]}
+
+
+SIZES = tuple((side, side + 4 * more) for side in range(12, 32, 4) for more in (0, 1))
+"""Grids from 3 x 3 to 7 x 8 tokens of 4 pixels: smaller than the windows, padded and not, odd and even."""
+SWIN = {
+    "patch_size": 4,
+    "patch_embed": "patch_norm",
+    "pos_embed": "none",
+    "stages": [
+        {"block": "swin", "embed_dim": 8, "depth": 2, "num_heads": 2, "window_size": 3},
+        {"block": "swin", "embed_dim": 8, "depth": 1, "num_heads": 2, "window_size": 3}
+        | {"transition": "patch_merging"},
+    ],
+}
+
+
+@pytest.mark.parametrize("mode", ["training", pytest.param("inference", marks=pytest.mark.exhaustive)])
+def test_lots_that_share_blocks_have_the_figures_of_each_point(mode, monkeypatch):
+    config = load_config({"image_size": 32, "run": {"mode": mode}} | SWIN)
+    grid = Grid(resolutions=SIZES, windows=(3, 4), batch_sizes=(1, 2, 5))
+    metrics = ["flops", "attention_bytes", {"inference": "peak_bytes", "training": "training_bytes"}[mode]]
+    recalled = []
+    monkeypatch.setattr(Space, "recalled", lambda *asked: recalled.append(RECALLED(*asked)) or recalled[-1])
+    found = figures_over(config, groups_of(grid), metrics)
+    assert len([segment for segment in recalled if segment]) > 8
+    coordinates = arrays(grid)
+    for row in range(0, prod(grid.shape), 5):
+        alone = Passes(at(config, {name: int(values[row]) for name, values in coordinates.items()}))
+        assert {name: found[name][row] for name in metrics} == {
+            name: FIGURES[name](alone) for name in metrics
+        }, row
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("name", presets())
+def test_a_sweep_of_each_preset_has_the_figures_of_each_point(name, mode):
+    config = load_config(name, [f"run.mode={mode}"])
+    *frames, _, own = config.image_size
+    unit = config.patch[-1]
+    sides = sorted({max(own // 2 + step * unit, unit) for step in range(12)} | {own})
+    sizes = tuple((*frames, side, side) for side in sides)
+    windows = (4, 5, 8) if config.has_windows else ()
+    metrics = ["flops", "attention_bytes", "peak_bytes", *(["training_bytes"] if mode == "training" else [])]
+    for chosen in {(), windows}:
+        try:
+            report = sweep([config], Grid(resolutions=sizes, windows=chosen, batch_sizes=(1, 2, 3)), metrics)
+        except UsageError:
+            assert chosen  # not each encoder takes one of these windows
+            continue
+        for row in range(0, report.points, 11):
+            point = {axis: int(report.columns[axis][row]) for axis in AXES if axis in report.columns}
+            alone = Passes(at(report.configs[0], point))
+            found = {metric: int(report.columns[metric][row]) for metric in metrics}
+            assert found == {metric: FIGURES[metric](alone) for metric in metrics}, point

@@ -8,7 +8,7 @@ import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from samattn_cli.tape.symbols.formula import Formula, greatest
+from samattn_cli.tape.symbols.formula import Formula, greatest, largest_ones
 from samattn_cli.tape.symbols.space import MixedPointsError, Space
 from samattn_cli.tape.symbols.written import Writer
 from tests.support.sampling import examples
@@ -183,3 +183,11 @@ def test_a_kept_maximum_has_what_is_the_largest_in_other_lots():
     space.take({"a": np.array([4, 7])})
     (evaluate,) = space.chunks()
     assert evaluate(space.recalled("most")).tolist() == [5, 7]
+
+
+def test_what_may_be_the_largest_in_another_lot_stays():
+    space = Space({"a": np.arange(1, 10)})
+    a = space.symbol("a")
+    space.take({"a": np.array([1, 2])})
+    assert [repr(value) for value in largest_ones([a, 5, a - 1])] == ["a", "5"]
+    assert largest_ones([3, 7, 5]) == (7,)
