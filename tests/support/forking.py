@@ -18,12 +18,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import walk_packages
 from tempfile import TemporaryFile
 from typing import Any, NoReturn, TextIO, cast
+
+from tests.support.counting import count_calls
 
 PATIENCE_S = 1800
 """After this long a process hangs. It limits no speed: on a loaded machine a command takes minutes."""
@@ -179,7 +182,7 @@ def _become(request: dict[str, Any]) -> None:
     sys.argv = ["samattn", *request["arguments"]]
     from samattn_cli.cli import run  # noqa: PLC0415
 
-    _call(run, 1)
+    _call(partial(count_calls, run, request["told"]) if request["told"] else run, 1)
 
 
 def _limit_memory(headroom: int) -> None:

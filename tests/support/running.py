@@ -12,6 +12,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import Any
 
 from tests.support.forking import PATIENCE_S
 
@@ -35,15 +36,16 @@ def samattn(
     stdin: str | None = None,
     columns: int = 80,
     headroom: int = 0,
+    told: Path | None = None,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; variables of the environment that are not `READ_LATE` are read by an interpreter that starts with them.
 
-    With headroom, the command may map only so many bytes of memory.
+    With headroom, the command may map only so many bytes of memory. With a file `told`, its calls are counted (see counting.py).
     """
     env = environment(COLUMNS=str(columns), **variables)
     if variables.keys() <= READ_LATE:
-        return _forked(arguments, cwd, stdin, env, headroom)
+        return _forked(arguments, cwd, stdin, env, {"headroom": headroom, "told": str(told or "")})
     return _started(arguments, cwd, stdin, env)
 
 
@@ -64,17 +66,16 @@ def _started(
 
 
 def _forked(
-    arguments: tuple[str, ...], cwd: Path | None, stdin: str | None, env: dict[str, str], headroom: int
+    arguments: tuple[str, ...],
+    cwd: Path | None,
+    stdin: str | None,
+    env: dict[str, str],
+    options: dict[str, Any],
 ) -> subprocess.CompletedProcess[str]:
     with TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_text(stdin or "", "utf-8")
-        request = {
-            "arguments": arguments,
-            "cwd": str(cwd or Path.cwd()),
-            "environment": env,
-            "headroom": headroom,
-        }
+        request = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "environment": env, **options}
         code = _code_of(json.dumps(request | {"streams": list(map(str, streams))}))
         out, err = (stream.read_text("utf-8") for stream in streams[1:])
     return subprocess.CompletedProcess(arguments, code, out, err)
