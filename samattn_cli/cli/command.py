@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -48,10 +49,11 @@ CODES = {
 
 def coded(error: Any) -> Message | None:
     """The message of a usage error, with a code; None for an error that is a page of help."""
+    names = {} if error.ctx is None else typed_names(error.ctx)
     if isinstance(error.message, Message):
-        return error.message
+        return Message(error.message.code, as_typed(error.message, names))
     code = CODES.get(type(error).__name__)
-    return Message(code, error.format_message()) if code else None
+    return Message(code, as_typed(error.format_message(), names)) if code else None
 
 
 def normalizer(own: Iterable[str]) -> Callable[[str], str]:
@@ -74,11 +76,39 @@ def normalizer(own: Iterable[str]) -> Callable[[str], str]:
     return normalized
 
 
+def typed_names(context: Any) -> dict[str, str]:
+    """The options that the command line has under another name than the command: "--resolutions" typed as "--image-size"."""
+    own = _options(context.command)
+    names: dict[str, str] = {}
+    words = [word.partition("=")[0] for word in context.meta.get(WORDS, ()) if word.startswith("--")]
+    for word in words:
+        name = f"--{normalizer(own)(word[2:])}"
+        if name != word and name[2:] in own and name not in words:
+            names[name] = word
+    return names
+
+
+def as_typed(text: str, names: Mapping[str, str]) -> str:
+    """A message with the names of options that were typed."""
+    for own, typed in names.items():
+        text = re.sub(rf"(?<![\w-]){own}(?![\w-])", lambda _, typed=typed: typed, text)  # type: ignore[misc]
+    return text
+
+
+def _options(command: Any) -> frozenset[str]:
+    """The names of a command's options, without their dashes."""
+    return frozenset(
+        option.lstrip("-") for param in command.params for option in (*param.opts, *param.secondary_opts)
+    )
+
+
 WORDS = "samattn.words"
 """The key of a context's `meta` under which are the words of the command line after the command's name."""
 
 RUNNING: ContextVar[tuple[str, ...]] = ContextVar("RUNNING", default=())
 """The words of the command that runs, its name first, for reports that print it; () outside a command."""
+TYPED: ContextVar[Mapping[str, str]] = ContextVar("TYPED", default=MappingProxyType({}))
+"""The names under which the running command has some of its options, for messages: see `typed_names`."""
 CHOOSING_BLOCKS = re.compile(r"--(gradient[-_])?checkpointing=", re.IGNORECASE)
 
 
@@ -116,8 +146,7 @@ class Command(TyperCommand):
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Parse the command line, with other names of options accepted."""
-        own = (option.lstrip("-") for param in self.params for option in (*param.opts, *param.secondary_opts))
-        extra.setdefault("token_normalize_func", normalizer(own))
+        extra.setdefault("token_normalize_func", normalizer(_options(self)))
         context = super().make_context(info_name, args, parent, **extra)
         if context.resilient_parsing:
             complete_with(context.params.get(NAME) or ())
@@ -153,6 +182,8 @@ class Command(TyperCommand):
 
             if problem := explained(self, ctx, words, error):
                 raise UsageError(problem, ctx) from None
+            if error.ctx is None:  # of the parser
+                error.message = as_typed(error.message, typed_names(ctx))
             raise
 
     def invoke(self, ctx: Any) -> Any:
@@ -163,7 +194,9 @@ class Command(TyperCommand):
             paging.wanted.set(False)
         guarded(add_families)(ctx.params.pop(NAME, None) or ())
         token = RUNNING.set((ctx.info_name or "", *ctx.meta.get(WORDS, ())))
+        names = TYPED.set(typed_names(ctx))
         try:
             return super().invoke(ctx)
         finally:
             RUNNING.reset(token)
+            TYPED.reset(names)

@@ -185,6 +185,8 @@ def _bare_setting(self: Any, words: Sequence[str]) -> str:
     with_value = {name for param in self.params for name in param.opts if _takes_value(param)}
     for before, word in pairwise(("", *words) if "--set" in with_value else ()):
         written, equals, value = word.partition("=")
+        if written.startswith("-"):  # an option, maybe under another name
+            continue
         key = known_as(written.rpartition(".")[2], _keys(), OTHER_KEYS)
         if equals and key and before not in with_value and not os.path.exists(word):  # noqa: PTH110 - as above
             whole = written if "." in written else _keys()[key]

@@ -28,7 +28,7 @@ from ..render.formats.ascii import PLAIN as ASCII
 from ..render.options import Options
 from ..render.shield import printed, visible
 from ..studies.progress import Tell, silent
-from .command import RUNNING
+from .command import RUNNING, TYPED, as_typed
 from .files import Content, is_written_into, replace_file, staged_file, write_into
 from .paging import erase, is_paged, show_in_pager
 
@@ -48,7 +48,7 @@ def guarded(command: Command) -> Command:
             _check_folder()
             return command(*args, **kwargs)
         except SamattnError as error:
-            say(str(error), style="red")
+            say(as_typed(str(error), TYPED.get()), style="red")
             raise typer.Exit(error.exit_code) from None
         except MemoryError as error:
             say(_out_of_memory(error), style="red")

@@ -111,14 +111,14 @@ HINTS = {
     ("sweep", "sam_vit_b", "--vary", "embed_dim=768,1000"): ("--vary embed_dim=1000: num_heads 12 does not divide",),
     ("sweep", "sam_vit_b", "--resolutions", "512", "1024"): ("[split-value]", "1024 is not", "--resolutions 512,1024"),
     ("sweep", "sam_vit_b", "--image-size=512", "768x1024", "1024"):
-        ("[split-value]", "768x1024 1024 are not", "--resolutions 512,768x1024,1024"),
+        ("[split-value]", "768x1024 1024 are not", "--image-size 512,768x1024,1024"),
     ("sweep", "sam_vit_b", "--dtypes", "fp16", "fp32"): ("[split-value]", "--dtypes fp16,fp32"),
     ("explain", "rf_detr_nano", "peak_memory"): ("[unknown-layer]", "samattn explain rf_detr_nano --metric peak_memory"),
     ("explain", "rf_detr_nano", "latency"): ("[unknown-layer]", "latency: is a metric", "no formula"),
     ("measure", "sam_vit_b", "--resolutions", "512", "1024"): ("[split-value]", "--resolutions 512,1024"),
     ("verify", "sam_vit_b", "--set", "depth=12", "num_heads=12"): ("[split-value]", "--set depth=12 --set num_heads=12"),
     ("analyze", "sam_vit_b", "--device", "RTX", "4090"): ("[extra-argument]", "--device rtx_4090"),
-    ("sweep", "sam_vit_b", "--gpu", "jetson", "orin"): ("[split-value]", "--device jetson_orin"),
+    ("sweep", "sam_vit_b", "--gpu", "jetson", "orin"): ("[split-value]", "--gpu jetson_orin"),
     ("analyze", "sam_vit_b", "image_size=512"): ("[extra-argument]", "write --set image_size=512"),
     ("analyze", "sam_vit_b", "attn_implementation=sdpa"): ("[extra-argument]", "write --set run.attention=sdpa"),
     ("sweep", "sam_vit_b", "stages.0.depth=3"): ("[setting-without-option]", "write --set stages.0.depth=3"),
@@ -309,3 +309,22 @@ def test_each_file_that_is_offered_can_be_written() -> None:
             offered = "use -o" in refused(command, "vit_b", "-f", name)
             kept = refused(command, "vit_b", "-o", f"/nowhere/x.{name}")
             assert offered == ("[no-such-directory]" in kept), (command, name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sweep", "vit_b", "--image-size", "3"), "--image-size 3: image_size 3 [image-smaller-than-patch]"),
+        (("sweep", "vit_b", "--image-size=512", "--vary", "image_size=64,96"), "--image-size [given-twice]"),
+        (("sweep", "vit_b", "--resolutions", "9", "--image-size", "3"), "--resolutions 3: [image-smaller-than-patch]"),
+        (("analyze", "vit_b", "--batch-sizes", "abc"), "--batch-sizes abc: run.batch_size [wrong-type]"),
+        (("fit", "vit_b", "--GPU", "nothing"), "--GPU nothing: [file-not-found]"),
+        (("analyze", "vit_b", "--output-format", "x"), "'--output-format' / '-f': 'x' [unknown-value]"),
+        (("sweep", "vit_b", "--size"), "Option '--size' [bad-option]"),
+    ],
+)  # fmt: skip
+def test_a_message_names_an_option_as_it_was_typed(arguments: tuple[str, ...], says: str) -> None:
+    text, code = says.rsplit(" ", 1)
+    said = refused(*arguments)
+    assert code in said
+    assert text in said

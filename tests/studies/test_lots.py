@@ -207,9 +207,10 @@ def test_a_sweep_of_each_preset_has_the_figures_of_each_point(name, mode):
     sizes = tuple((*frames, side, side) for side in sides)
     windows = (4, 5, 8) if config.has_windows else ()
     metrics = ["flops", "attention_bytes", "peak_bytes", *(["training_bytes"] if mode == "training" else [])]
+    batches = tuple(config.run.batch_size * images for images in (1, 2, 3))  # of volumes, whole ones
     for chosen in {(), windows}:
         try:
-            report = sweep([config], Grid(resolutions=sizes, windows=chosen, batch_sizes=(1, 2, 3)), metrics)
+            report = sweep([config], Grid(resolutions=sizes, windows=chosen, batch_sizes=batches), metrics)
         except UsageError:
             assert chosen  # not each encoder takes one of these windows
             continue
