@@ -81,13 +81,18 @@ def readers() -> Readers:
     return {**stage_readers(), **encoder_readers(), **RUN_READERS}
 
 
-def unused_keys(chooser: str, word: str) -> list[str]:
+def unused_keys(chooser: str, word: str) -> tuple[str, ...]:
     """The keys that other words of a chooser use, and this one does not."""
+    return _unused_keys(chooser, word, version())
+
+
+@lru_cache(maxsize=256)
+def _unused_keys(chooser: str, word: str, _version: int) -> tuple[str, ...]:
     words = (
         RUN_READERS[chooser] if chooser in RUN_READERS else readers()[chooser]
     )  # `readers` imports every family
     some = frozenset(key for keys in words.values() for key in keys)
-    return sorted(some - words.get(word, some))
+    return tuple(sorted(some - words.get(word, some)))
 
 
 def unused_key(chooser: str, word: str, key: str) -> Message:

@@ -18,7 +18,7 @@ def config_hash(config: EncoderConfig) -> str:
     from hashlib import sha256  # not at start-up: it loads OpenSSL
 
     run, plain = config.run, RunConfig()
-    unread = unused_keys("mode", run.mode)
+    unread = [*unused_keys("mode", run.mode)]
     if run.mode == "inference":  # what trains, and whether blocks are checkpointed, decides the graph
         unread += ["optimizer"] if run.grad else ["optimizer", "checkpointing", "trains"]
     run = replace(run, **{key: getattr(plain, key) for key in unread})

@@ -277,8 +277,10 @@ class Rules:
         word = self._get(*chosen_in, chooser)
         if word is None or self._is_misspelt(chosen_in, chooser):
             return
+        entries = self.tree.find(place)
         for key in unused_keys(chooser, word):
-            if self._is_written(place, key) and (*place, key) not in self.broken:
+            node = entries.step(key)
+            if node is not None and node.value is not None and (*place, key) not in self.broken:
                 yield self._at(place, key), unused_key(chooser, word, key)
 
     def _is_misspelt(self, place: Loc, key: str) -> bool:

@@ -33,7 +33,7 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
 
 def _counted(passes: Passes, kind: str) -> tuple[str, ...]:
     """The layers that count as one kind."""
-    blocks = (at for at in segments_of(passes).values() if at.segment.layer is not None)
+    blocks = (at for at in segments_of(passes).values() if at.block is not None)
     ats = [at for at in blocks if is_counted(at.layer, kind)]
     attends = ", ".join(dict.fromkeys(at.layer.attends for at in ats))
     return (f"{_names(ats)} ({attends})",) if ats else ()
@@ -63,23 +63,23 @@ def _is_meant(at: At, place: str) -> bool:
     """Whether a path leads to this layer, to layers of its kind, or to the whole encoder."""
     if not place:
         return True
-    layer = at.segment.layer
+    layer = at.block
     if layer is None:
         return False
     return is_of_kind(layer, place) if place in KINDS else place == str(layer.index)
 
 
 def _figure(at: At, figure: str) -> float:
-    table = PART if at.segment.layer is None else LAYER
+    table = PART if at.block is None else LAYER
     return table[figure](at) or 0 if figure in table else 0
 
 
 def _names(ats: list[At]) -> str:
-    layers = [at.segment.layer.index for at in ats if at.segment.layer is not None]
-    parts = [at.segment.name for at in ats if at.segment.layer is None]
+    layers = [at.block.index for at in ats if at.block is not None]
+    parts = [at.name for at in ats if at.block is None]
     return ", ".join([*([f"blocks.{ranges(layers)}"] if layers else []), *parts])
 
 
 def _attention(ats: list[At]) -> str:
-    kinds = {at.segment.layer.attends for at in ats if at.segment.layer is not None}
+    kinds = {at.block.attends for at in ats if at.block is not None}
     return f" ({kinds.pop()})" if len(kinds) == 1 else ""

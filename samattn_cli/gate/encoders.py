@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..files.load import Loaded, load_located
 from ..files.sources import Files
 from ..records import dataclass, replace
 from .load_thresholds import ThresholdsFile
-from .readings import Encoder, Held
+from .readings import Encoder, Held, is_count
 from .recordings import Recordings
 from .references import Case
 from .targets import traced_encoder
@@ -63,8 +64,14 @@ class Encoders:
         """The encoder of a config, of today or of a base."""
         key = (replace(config, name="", description=""), device)
         if key not in self.twins:
-            self.twins[key] = Encoder(config, device, self.recordings, self.held)
+            counts = self._counts
+            self.twins[key] = Encoder(config, device, self.recordings, self.held, is_counted=counts)
         return self.twins[key]
+
+    @cached_property
+    def _counts(self) -> bool:
+        """Whether all rules are about figures that add up over the operations of a forward, so that no pass is needed."""
+        return all(is_count(rule.metric) for rule in self.file.thresholds.rules)
 
     def failed(self, path: str) -> list[tuple[Case, ConfigError]]:
         """Why a config could not be loaded: one error if it failed in all its profiles, else each different error once."""

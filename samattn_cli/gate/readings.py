@@ -15,7 +15,7 @@ from ..records import dataclass
 from ..reports.analysis import Analysis
 from ..studies.layers import LAYER, PART, At, segments_of
 from ..studies.passes import Passes
-from ..studies.readers import COMPARED, FIGURES
+from ..studies.readers import COMPARED, COUNTED, FIGURES
 from ..studies.rel_pos import POSITIONS
 from .lookup import Keyed, MetricError, Reading, deferred, known_number, walk
 from .recordings import Recordings
@@ -44,6 +44,12 @@ def is_of_kind(layer: LayerConfig, kind: str) -> bool:
     return layer.spans_grid if kind == GLOBAL else layer.placement.kind == kind
 
 
+def is_count(metric: str) -> bool:
+    """Whether a figure, of the encoder or of a layer, adds up over the operations of a forward."""
+    root, *_, key = path_of(metric).split(".")
+    return root in {"totals", "layers", "parts"} and key in COUNTED | {COUNT}
+
+
 class Held:
     """The encoders whose passes are held: the latest few, so that a check of many configs takes no more memory."""
 
@@ -61,7 +67,7 @@ class Held:
 class Encoder:
     """An encoder as a profile runs it, on a device if the profile has one, and the recordings with measured figures.
 
-    Its passes are made again if they were dropped; see `Held`.
+    Its passes are made again if they were dropped; see `Held`. If `is_counted`, most figures are read without: see `Passes`.
     """
 
     config: EncoderConfig
@@ -69,12 +75,13 @@ class Encoder:
     recordings: Recordings | None = None
     held: Held = field(default_factory=Held)
     known: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
+    is_counted: bool = False
 
     @cached_property
     def passes(self) -> Passes:
         """Its passes."""
         self.held.add(self)
-        return Passes(self.config, self.device)
+        return Passes(self.config, self.device, is_counted=self.is_counted)
 
     def drop(self) -> None:
         """Drop the passes and what was made of them; the figures stay known."""
@@ -122,20 +129,20 @@ class Encoder:
         names: dict[float, list[str]] = {}
         for at in ats:
             value = known_number(metric, walk(self._layer(at), keys, metric))
-            names.setdefault(value, []).append(at.segment.name)
+            names.setdefault(value, []).append(at.name)
         for value, (first, *others) in names.items():
             yield Reading(value, f"{first} and {len(others)} alike" if others else first)
 
     @cached_property
     def _layers(self) -> dict[str, At]:
         """The blocks by their index."""
-        blocks = (at for at in segments_of(self.passes).values() if at.segment.layer is not None)
+        blocks = (at for at in segments_of(self.passes).values() if at.block is not None)
         return {str(at.layer.index): at for at in blocks}
 
     @cached_property
     def _parts(self) -> dict[str, At]:
         """The parts next to the blocks, by name."""
-        return {name: at for name, at in segments_of(self.passes).items() if at.segment.layer is None}
+        return {name: at for name, at in segments_of(self.passes).items() if at.block is None}
 
     def _layer(self, at: At) -> Keyed:
         return Keyed(deferred(LAYER | POSITIONS, at), lambda: self.analysis.layers[at.layer.index])
@@ -156,7 +163,7 @@ class Encoder:
         return {name: partial(keyed, at) for name, at in ats.items()}
 
     def _part(self, at: At) -> Keyed:
-        name = at.segment.name
+        name = at.name
         return Keyed(
             deferred(PART, at), lambda: next(part for part in self.analysis.parts if part.name == name)
         )

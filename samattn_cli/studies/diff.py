@@ -178,7 +178,7 @@ def _figures(before: At | None, after: At | None, names: Collection[str]) -> Ite
 def _figure(name: str, at: At | None) -> float | None:
     if at is None:
         return None
-    figure = (PART if at.segment.layer is None else LAYER).get(name)
+    figure = (PART if at.block is None else LAYER).get(name)
     value: float | None = figure and figure(at)
     return value
 

@@ -14,6 +14,7 @@ from ..errors import UsageError, did_you_mean
 from ..figures import Figure, of
 from ..records import dataclass, replace
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
+from ..tape.counted import CountedSegment
 from ..tape.encoder import Segment
 from ..tape.memory import saved_by_op
 from ..tape.ops import SCORES, Op, Recording
@@ -41,11 +42,26 @@ class At:
         """In the inference forward."""
         return self.passes.forward.segments[self.number]
 
+    @cached_property
+    def counted(self) -> Segment | CountedSegment:
+        """The same, for sums over its operations."""
+        return self.passes.counted.segments[self.number]
+
     @property
     def layer(self) -> LayerConfig:
         """The block's config."""
-        assert self.segment.layer is not None  # noqa: S101 - for the type checker: only blocks are asked
-        return self.segment.layer
+        assert self.block is not None  # noqa: S101 - for the type checker: only blocks are asked
+        return self.block
+
+    @property
+    def block(self) -> LayerConfig | None:
+        """The same; None for a part."""
+        return self.counted.layer
+
+    @property
+    def name(self) -> str:
+        """The name of its module in the real stack."""
+        return self.counted.name
 
     @property
     def time(self) -> LayerTime | None:
@@ -55,15 +71,13 @@ class At:
     @cached_property
     def training(self) -> Moment:
         """The moment of a training step with the most live bytes in this segment."""
-        name, moments = self.segment.name, self.passes.step.moments
+        name, moments = self.name, self.passes.step.moments
         return max((moments[name, phase] for phase in PHASES), key=lambda moment: moment.nbytes)
 
 
 def parts_of(passes: Passes) -> tuple[PartReport, ...]:
     """The parts next to the blocks."""
-    return tuple(
-        PartReport(**_figures(PART, at)) for at in segments_of(passes).values() if at.segment.layer is None
-    )
+    return tuple(PartReport(**_figures(PART, at)) for at in segments_of(passes).values() if at.block is None)
 
 
 def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
@@ -75,7 +89,7 @@ def _layers_of(passes: Passes) -> Iterator[LayerReport]:
     """Layers with the same recordings in the same memory share all figures but `OF_ONE`."""
     found: dict[Hashable, LayerReport] = {}
     for at in segments_of(passes).values():
-        if at.segment.layer is not None:
+        if at.block is not None:
             alike = tuple(_alike(at))
             if alike not in found:
                 found[alike] = LayerReport(**_figures(LAYER, at))
@@ -105,7 +119,8 @@ def _alike(at: At) -> Iterator[Hashable]:
 
 def segments_of(passes: Passes) -> dict[str, At]:
     """Each segment by its name."""
-    return {segment.name: At(passes, number) for number, segment in enumerate(passes.forward.segments)}
+    names = [segment.name for segment in passes.counted.segments]
+    return {name: At(passes, number) for number, name in enumerate(names)}
 
 
 def _figures(table: Mapping[str, Callable[[At], Any]], at: At) -> dict[str, Any]:
@@ -174,7 +189,7 @@ def _vs_global(at: At) -> VsGlobal:
 
 
 def _attention_bytes(at: At) -> int:
-    return int(attention_bytes(at.passes.config, at.segment.recording))
+    return int(attention_bytes(at.passes.config, at.counted.recording))
 
 
 def _summed(figure: Figure, at: At) -> Any:
@@ -184,12 +199,12 @@ def _summed(figure: Figure, at: At) -> Any:
 PART: dict[str, Callable[[At], Any]] = {
     figure.name: partial(_summed, figure) for figure in of("part") if figure.op_keys
 } | {
-    "name": lambda at: at.segment.name,
+    "name": attrgetter("name"),
     "saved_bytes": lambda at: at.passes.step.saved_bytes[at.number],
     "peak_bytes": lambda at: at.passes.memory[at.number].peak_bytes,
     "peak_op": lambda at: at.passes.memory[at.number].peak_op,
     "training_bytes": lambda at: at.training.nbytes,
-    "training_op": lambda at: at.training.at.removeprefix(f"{at.segment.name}."),
+    "training_op": lambda at: at.training.at.removeprefix(f"{at.name}."),
     "ops": _ops,
     "latency_ms": lambda at: at.time and at.time.ms,
     "bound": lambda at: at.time and at.time.bound,

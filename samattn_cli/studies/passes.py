@@ -12,6 +12,7 @@ from ..encoder.plan_rules import is_valid
 from ..figures import IN_MEMORY
 from ..records import dataclass, replace
 from ..reports.analysis import Costs, Figures
+from ..tape.counted import CountedPass, counted
 from ..tape.encoder import ForwardPass, Segment, forward
 from ..tape.launch import Refused, refused
 from ..tape.memory import SegmentMemory, live_before, walk, weights_bytes
@@ -33,13 +34,20 @@ if TYPE_CHECKING:  # not at start-up: needed only for times
 class Passes:
     """An encoder and, for times, the device that it runs on; the target decides the attention kernels of its passes.
 
-    The optimizer of a run that is measured `on_cpu` takes weights one by one.
+    The optimizer of a run that is measured `on_cpu` takes weights one by one. If `is_counted`, figures
+    that add up over the operations of a forward are read without these.
     """
 
     config: EncoderConfig
     device: Device | None = None
     target: Target = AMPERE
     on_cpu: bool = False
+    is_counted: bool = False
+
+    @cached_property
+    def counted(self) -> ForwardPass | CountedPass:
+        """What the sums over the operations of an inference forward are read from."""
+        return counted(self.config, self.target) if self.is_counted else self.forward
 
     @cached_property
     def forward(self) -> ForwardPass:
@@ -85,13 +93,15 @@ class Passes:
     @cached_property
     def all_global(self) -> Passes:
         """The passes of the same encoder with every block global."""
-        return Passes(self.config.all_global(), self.device)
+        return Passes(self.config.all_global(), self.device, is_counted=self.is_counted)
 
     @cached_property
     def all_windowed(self) -> Passes | None:
         """The passes of the same encoder with every block windowed; None without windows, or if its neck needs global blocks."""
         config = self.config.all_windowed()
-        return Passes(config, self.device) if config.has_windows and is_valid(config) else None
+        if not config.has_windows or not is_valid(config):
+            return None
+        return Passes(config, self.device, is_counted=self.is_counted)
 
     @property
     def trains(self) -> bool:

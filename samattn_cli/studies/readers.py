@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import figures
 from ..encoder.model import EncoderConfig
 from ..figures import Figure
+from ..tape.counted import Sums
 from ..tape.ops import Op, Recording
 from ..tape.storage import Dim
 from ..tape.symbols.formula import greatest
@@ -24,26 +25,31 @@ def of_op(figure: Figure, op: Op) -> Dim:
     return sum(getattr(op, key) for key in figure.op_keys)
 
 
-def of_recordings(figure: Figure, recordings: Iterable[Recording]) -> Dim:
+def of_recordings(figure: Figure, recordings: Iterable[Recording | Sums]) -> Dim:
     """The same figure for all operations of some recordings."""
     return sum(getattr(recording, key) for recording in recordings for key in figure.op_keys)
 
 
-def attention_bytes(config: EncoderConfig, recording: Recording) -> Dim:
+def attention_bytes(config: EncoderConfig, recording: Recording | Sums) -> Dim:
     """Bytes of a block's score matrices, all heads, windows and images, padding included, as eager attention makes them."""
     return recording.scores * ITEM_BYTES[config.run.product_dtype]
 
 
-def weights_bytes(config: EncoderConfig, recording: Recording) -> Dim:
+def weights_bytes(config: EncoderConfig, recording: Recording | Sums) -> Dim:
     """Bytes of the parameters of a part or block."""
     return recording.params * ITEM_BYTES[config.run.dtype]
 
 
-OF_RECORDING: dict[str, Callable[[EncoderConfig, Recording], Dim]] = {
+OF_RECORDING: dict[str, Callable[[EncoderConfig, Recording | Sums], Dim]] = {
     "attention_bytes": attention_bytes,
     "weights_bytes": weights_bytes,
 }
 """Figures of a part or block that are read from its whole forward."""
+
+COUNTED = frozenset(
+    figure.name for figure in figures.FIGURES.values() if figure.op_keys and not figure.by_mode
+) | {*OF_RECORDING}
+"""Figures that add up over the operations of a forward."""
 
 
 def is_of_parts(figure: Figure) -> bool:
@@ -53,7 +59,7 @@ def is_of_parts(figure: Figure) -> bool:
 
 def of_segment(figure: Figure, passes: Passes, number: int) -> Dim:
     """A figure that adds up over parts and layers, for one of them by its number."""
-    segment = passes.forward.segments[number]
+    segment = passes.counted.segments[number]
     if len(figure.op_keys) == 1 and not figure.by_mode:  # the fast path for most figures: analyze reads many
         return getattr(segment.recording, figure.op_keys[0])
     if figure.op_keys:
@@ -76,8 +82,8 @@ def _summed(figure: Figure) -> Callable[[Passes], Dim]:
 
 def _sum(figure: Figure, passes: Passes) -> Dim:
     if figure.op_keys and not (figure.by_mode and passes.trains):
-        return sum(passes.forward.total(key) for key in figure.op_keys)
-    in_segments = sum(of_segment(figure, passes, number) for number in range(len(passes.forward.segments)))
+        return sum(passes.counted.total(key) for key in figure.op_keys)
+    in_segments = sum(of_segment(figure, passes, number) for number in range(len(passes.counted.segments)))
     if not (figure.by_mode and passes.trains):
         return in_segments
     return in_segments + of_op(figure, passes.step.optimizer_op)

@@ -175,6 +175,46 @@ def forward(
     Blocks of one kind are run once: their segments share one recording. With `first`, the pass has only so many segments,
     the first ones.
     """
+    settings = settings_of(config, training=training, target=target)
+    passed = _forward(settings, first, _lot_of(settings.config))
+    return passed if settings.config is config else replace(passed, config=config)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the Tape runs an encoder.
+
+    Attributes:
+        config: the encoder on one GPU.
+        training: whether autograd changes its forward.
+        freezes: whether some of its weights do not train.
+        target: where it runs.
+        in_mode: whether its modules are in training mode, in which their code differs.
+    """
+
+    config: EncoderConfig
+    training: bool
+    freezes: bool
+    target: Target
+    in_mode: bool
+
+    @property
+    def of_tape(self) -> tuple[Hashable, ...]:
+        """What blocks of another encoder must have been run with to be the same."""
+        run = self.config.run
+        of_run = (
+            self.config.implementation,
+            run.attention,
+            run.autocast,
+            run.product_dtype,
+            run.torch_version,
+        )
+        trains = (run.trains, self.training, self.freezes, self.in_mode)
+        return ITEM_BYTES[run.dtype], of_run, trains, self.target
+
+
+def settings_of(config: EncoderConfig, *, training: bool, target: Target) -> Settings:
+    """How the Tape runs the encoder of a config, with autograd on for `training` and where the run keeps its graph."""
     computed = without_parallel(config)
     run = computed.run
     in_mode, training = training and config.has_modes, training or run.keeps_graph
@@ -184,9 +224,7 @@ def forward(
     differs = differs or bool(config.unread)
     target = AMPERE if run.attention == "eager" else target
     freezes = training and not trains_all(run.trains)
-    lot = _lot_of(computed)
-    passed = _forward(computed, training and (differs or in_mode), freezes, target, first, in_mode, lot)
-    return passed if computed is config else replace(passed, config=config)
+    return Settings(computed, training and (differs or in_mode), freezes, target, in_mode)
 
 
 def without_parallel(config: EncoderConfig) -> EncoderConfig:
@@ -205,21 +243,13 @@ def _lot_of(config: EncoderConfig) -> int | None:
 
 @lru_cache(maxsize=32)
 def _forward(
-    config: EncoderConfig,
-    training: bool,
-    freezes: bool,
-    target: Target,
+    settings: Settings,
     first: int | None,
-    in_mode: bool,
     _lot: int | None,  # in which formulas are compared; for the cache
 ) -> ForwardPass:
-    item_bytes = ITEM_BYTES[config.run.dtype]
-    tape = tape_for(config.run, item_bytes, training=training, in_training_mode=in_mode, target=target)
+    config, tape = settings.config, tape_of(settings)
     image = tape.tensor(*config.input_shape)
-    run = config.run
-    of_run = (config.implementation, run.attention, run.autocast, run.product_dtype, run.torch_version)
-    settings = (item_bytes, of_run, (run.trains, training, freezes, in_mode), target)
-    driver = _Driver(tape, config, freezes=freezes, settings=settings)
+    driver = _Driver(tape, config, freezes=settings.freezes, settings=settings.of_tape)
     return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
 
 
@@ -230,6 +260,15 @@ def weights_of(
     if not freezes:
         return tape.weights(train=True)
     return tape.weights(train=part in config.trained, adapters_train=trains_adapters(config.run.trains))
+
+
+def tape_of(settings: Settings) -> Tape:
+    """A Tape for an encoder."""
+    run = settings.config.run
+    training, in_mode = settings.training, settings.in_mode
+    return tape_for(
+        run, ITEM_BYTES[run.dtype], training=training, in_training_mode=in_mode, target=settings.target
+    )
 
 
 def tape_for(
@@ -451,7 +490,7 @@ class _Driver:
     def _run(
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
     ) -> Segment:
-        entries = tuple(_entering(tensor) for _, tensor in inputs)
+        entries = tuple(entering(tensor) for _, tensor in inputs)
         self.tape.last_used = tuple(dict.fromkeys(tensor.storage for tensor in freed))
         drops = self._dropped(inputs[0][1], part)
         if drops:
@@ -519,7 +558,7 @@ def call(
     return code(tape, entries[0], part, *entries[1:])
 
 
-def _entering(x: Tensor) -> Tensor:
+def entering(x: Tensor) -> Tensor:
     """`x` as the input of a segment. The segment's backward ends there, if `x` needs a gradient."""
     return x.made_by(x.grad_fn and (Node(None), 0))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from samattn_cli.tape import encoder
+from samattn_cli.tape import counted, encoder
 
 
 def forget_passes() -> None:
     """Forget all passes and blocks that were recorded."""
-    for cache in (encoder._forward, encoder._blocks, encoder._backwards):
+    for cache in (encoder._forward, encoder._blocks, encoder._backwards, counted._known):
         cache.cache_clear()

@@ -43,6 +43,6 @@ def _vs_own(figures: Figures, own: Figures) -> VsOwn:
 
 def _layers(passes: Passes) -> Iterator[LayerCost]:
     for at in segments_of(passes).values():
-        if at.segment.layer is not None:
+        if at.block is not None:
             costs = {name: LAYER[name](at) for name in names(always("layer"))}
             yield LayerCost(index=at.layer.index, attention=LAYER["attention"](at), **costs)
