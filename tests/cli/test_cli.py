@@ -454,7 +454,7 @@ def test_options_are_taken_by_the_names_that_they_have_in_other_commands() -> No
         )
     )
     assert found == wanted != ""
-    assert samattn("measure", "vit_b", "--image-size", "huge").stderr.startswith("--resolutions huge: ")
+    assert samattn("measure", "vit_b", "--image-size", "huge").stderr.startswith("--image-size huge: ")
 
 
 def test_a_full_disk_under_standard_output_is_reported() -> None:
