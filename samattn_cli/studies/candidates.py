@@ -21,7 +21,7 @@ from ..units import ITEM_BYTES, format_size
 from .passes import Passes
 from .placements.placing import movable, problem_of
 from .placements.strategies import OF_A_NUMBER
-from .points import Array, at, at_all, figures_at, in_lots, least_peaks_at
+from .points import Array, at, at_all, figures_at, in_lots, least_peaks_at, to_first_layer
 from .readers import FIGURES
 
 FIRST = 64
@@ -57,11 +57,19 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Growing:
-    """What grows: the step along each axis of the points, the most steps, and a function that labels a candidate."""
+    """What grows.
+
+    Attributes:
+        steps: along each axis of the points.
+        most: the most steps.
+        label: labels a candidate.
+        is_of_parts: whether candidates differ in the operations of their parts, each in few ways, but in many ways together.
+    """
 
     steps: dict[str, int]
     most: int
     label: Callable[[EncoderConfig], str]
+    is_of_parts: bool = False
 
     def points(self, first: int, last: int) -> dict[str, Array]:
         """The points from the `first` step to the `last`."""
@@ -78,6 +86,7 @@ def resolution(config: EncoderConfig, aspect: Size) -> Growing:
         {"height": height, "width": width},
         MAX_SIDE // max(height, width),
         lambda grown: format_size(grown.image_size),
+        is_of_parts=True,
     )
 
 
@@ -127,7 +136,12 @@ class Grown:
 
         Most candidates are far too large, and their passes take branches of their own.
         """
-        peaks = least_peaks_at(self.config, self.points, metrics, first=self._to_first_layer)
+        if self.growing.is_of_parts:
+            from .joint_peaks import joint_peaks  # not at start-up: for `fit` only
+
+            if (joint := joint_peaks(self.config, self.points, metrics, limit)) is not None:
+                return joint
+        peaks = least_peaks_at(self.config, self.points, metrics, first=to_first_layer(self.config))
         known = np.zeros(len(self), bool)
 
         def work_out(wanted: Array) -> None:
@@ -149,11 +163,6 @@ class Grown:
         last = max(np.flatnonzero(fit_at()), default=-1)
         work_out(np.arange(len(self)) < last)  # smaller ones that do not fit
         return peaks
-
-    @property
-    def _to_first_layer(self) -> int:
-        """The number of parts up to the first block, and that."""
-        return next(n for n, part in enumerate(self.config.plan, 1) if isinstance(part, LayerConfig))
 
 
 def grown(config: EncoderConfig, growing: Growing, memory_bytes: int, *, no_padding: bool = False) -> Grown:

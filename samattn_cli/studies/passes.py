@@ -301,7 +301,9 @@ class Passes:
     def larger_than(self, limit: int) -> Iterator[str]:
         """The parts and layers (or the optimizer) with more than `limit` live bytes in the run's mode."""
         over = {name for (name, _), peak in self.section_peaks.items() if peak > limit}
-        yield from (name for name in (*(s.name for s in self.forward.segments), "optimizer") if name in over)
+        yield from (
+            name for name in (*(s.name for s in self.forward_of_run.segments), "optimizer") if name in over
+        )
 
     def stopped_at(self, limit: int) -> str:
         """The operation at the peak of the first section with more than `limit` live bytes in the run's mode; or ""."""

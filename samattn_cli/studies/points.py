@@ -144,6 +144,11 @@ def least_peaks_at(
     return values
 
 
+def to_first_layer(config: EncoderConfig) -> int:
+    """The number of parts up to the first block, and that."""
+    return next(n for n, part in enumerate(config.plan, 1) if isinstance(part, LayerConfig))
+
+
 def _is_time(metric: str) -> bool:
     return metric in figures.FIGURES and figures.FIGURES[metric].is_time
 

@@ -227,6 +227,35 @@ def settings_of(config: EncoderConfig, *, training: bool, target: Target) -> Set
     return Settings(computed, training and (differs or in_mode), freezes, target, in_mode)
 
 
+def segment_alone(
+    config: EncoderConfig,
+    number: int,
+    x: Tensor | None,
+    *,
+    training: bool,
+    target: Target = AMPERE,
+    is_kept: bool = False,
+) -> Segment:
+    """One part or block of a plan whose parts have one input and one output, as `forward` runs it.
+
+    Args:
+        config: the encoder.
+        number: that of the part in its plan.
+        x: the stream that enters, which nothing else uses; None for the image.
+        training: whether the forward is one of a training step.
+        target: where it runs.
+        is_kept: whether the part before keeps `x` for its backward.
+    """
+    settings = settings_of(config, training=training, target=target)
+    tape = tape_of(settings)
+    stream = tape.tensor(*config.input_shape) if x is None else x
+    driver = _Alone(tape, config, freezes=settings.freezes, settings=())
+    driver.kept_by_last = frozenset({stream.storage} if is_kept else ())
+    source = config.plan[number - 1].name if number else ""
+    freed = [] if x is None or x.storage.is_weight else [x]
+    return driver._segment(config.plan[number], [((source, 0), stream)], freed)  # noqa: SLF001 - of this module
+
+
 def without_parallel(config: EncoderConfig) -> EncoderConfig:
     """What a GPU computes: the encoder on one GPU, with the types in which weights are gathered."""
     run = config.run
@@ -544,6 +573,23 @@ class _Driver:
         return frozenset(tap.storage for tap in entries[1:]) & self.kept
 
 
+class _Alone(_Driver):
+    """Runs one part or block, and keeps nothing for others."""
+
+    def _of_another(self, key: Twin, part: LayerConfig, x: Tensor) -> None:  # noqa: ARG002
+        """There is none."""
+
+    def _run_and_keep(
+        self,
+        key: Twin | None,  # noqa: ARG002
+        part: LayerConfig,
+        inputs: list[tuple[Source, Tensor]],
+        freed: list[Tensor],
+    ) -> Segment:
+        """Run a block."""
+        return self._run(part, inputs, freed)
+
+
 def call(
     tape: Tape, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...], kernel: str, code_of_word: Code
 ) -> Tensor | tuple[Tensor, ...]:
@@ -596,6 +642,51 @@ def backward(forward_pass: ForwardPass, *, accumulating: bool = False) -> tuple[
     return tuple(reversed(runs))
 
 
+NOT_A_SEGMENT = Segment("", Recording(()), (), (), ())
+"""Stands for the last segment of an encoder where another is run alone."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """The gradient of a stream, from the backward of the part after it.
+
+    Attributes:
+        gradient: it.
+        is_callers: whether the caller of the encoder keeps it.
+        is_kept_by_weights: whether the gradient of a weight is a view of it.
+    """
+
+    gradient: Tensor
+    is_callers: bool = False
+    is_kept_by_weights: bool = False
+
+
+def backward_alone(
+    config: EncoderConfig, segment: Segment, handed: Handed | None, *, accumulating: bool = False
+) -> tuple[BackwardRun, Handed | None]:
+    """The backward of a segment that `segment_alone` made, as `backward` runs it; and the gradient of what entered it.
+
+    Args:
+        config: the encoder.
+        segment: it.
+        handed: the gradient of its output; None for the last segment, whose output the caller has a gradient for.
+        accumulating: as for `backward`.
+    """
+    passed = ForwardPass(config, segment.entries[0], (segment,))
+    driver = _BackwardDriver(passed, accumulating=accumulating)
+    driver.blocks = {}
+    if segment.sources[0][0]:  # else the image enters
+        driver.image = driver.tape.tensor(1)
+    if handed is not None:
+        driver.only(segment, handed)
+    run = driver.run(segment)
+    left = driver.gradients.get(segment.sources[0])
+    if left is None:
+        return run, None
+    kept = left.storage in driver.callers, left.storage in driver.kept_by_weights
+    return run, Handed(left, *kept)
+
+
 class _BackwardDriver:
     """Runs segments from the last to the first, and passes each gradient to the segment that made its tensor."""
 
@@ -618,6 +709,14 @@ class _BackwardDriver:
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
         self.done: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...]]] = {}
         self.blocks = _backwards(forward_pass.image.item_bytes, accumulating, self.moved)
+
+    def only(self, segment: Segment, handed: Handed) -> None:
+        """Go on from the gradient of a segment's output, which another driver has made; it is not the last segment."""
+        gradient = handed.gradient
+        self.last, self.returned = NOT_A_SEGMENT, set()
+        self.gradients = {(segment.name, 0): gradient}
+        self.callers = {gradient.storage} if handed.is_callers else set()
+        self.kept_by_weights = {gradient.storage} if handed.is_kept_by_weights else set()
 
     def run(self, segment: Segment) -> BackwardRun:
         """The backward of one segment."""

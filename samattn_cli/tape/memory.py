@@ -76,8 +76,14 @@ class Liveness:
 def weights_bytes(forward: ForwardPass) -> Dim:
     """Memory of the weights and buffers; each is an allocation of its own."""
     recordings = [segment.recording for segment in forward.segments]
-    buffers = sum(rounded(buffer.nbytes) for recording in recordings for buffer in recording.buffers)
-    return buffers + sum(_weights_bytes(recording, forward.image.item_bytes) for recording in recordings)
+    return sum(map(buffers_bytes, recordings)) + sum(
+        weights_of_recording(recording, forward.image.item_bytes) for recording in recordings
+    )
+
+
+def buffers_bytes(recording: Recording) -> Dim:
+    """Memory of the buffers of a part or block."""
+    return sum(rounded(buffer.nbytes) for buffer in recording.buffers)
 
 
 def cached_bytes(forward: ForwardPass) -> Dim:
@@ -89,7 +95,9 @@ def cached_bytes(forward: ForwardPass) -> Dim:
 def gradients_bytes(forward: ForwardPass) -> Dim:
     """Memory of the gradients of the weights that train."""
     item_bytes = forward.image.item_bytes
-    return sum(_weights_bytes(segment.recording, item_bytes, frozen=False) for segment in forward.segments)
+    return sum(
+        weights_of_recording(segment.recording, item_bytes, frozen=False) for segment in forward.segments
+    )
 
 
 def trained(forward: ForwardPass) -> Dim:
@@ -208,6 +216,7 @@ def saved_by_op(recording: Recording) -> tuple[Dim, ...]:
 
 
 @lru_cache(maxsize=64)
-def _weights_bytes(recording: Recording, item_bytes: int, *, frozen: bool = True) -> Dim:
+def weights_of_recording(recording: Recording, item_bytes: int, *, frozen: bool = True) -> Dim:
+    """Memory of the weights of a part or block, or of those that train."""
     weights = (weight for weight in recording.parameters if frozen or weight.trains)
     return sum(rounded(parameter_elements(weight) * item_bytes) for weight in weights)

@@ -15,6 +15,7 @@ from ..records import replace
 from .graph import Edge, Node
 from .immutable import immutable
 from .storage import Dim, Shape, Storage
+from .symbols.lanes import Lanes
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -244,7 +245,7 @@ class Tensor:
 
 
 def _is_one(size: Dim) -> bool:
-    return isinstance(size, int) and size == 1
+    return isinstance(size, int | Lanes) and size == 1
 
 
 def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:

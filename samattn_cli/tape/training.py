@@ -72,7 +72,17 @@ COUNTER_BYTES = 8
 """How often a moving average has been updated, which each update but the first copies to the device."""
 
 OF_WEIGHTS = ("weights", "weights_bytes", "trained_params", "gradients_bytes")
-INSIDE = (*OF_WEIGHTS, "accumulating", "recordings", "first_recordings", "kept", "kept_bytes", "completed")
+INSIDE = (
+    *OF_WEIGHTS,
+    "accumulating",
+    "recordings",
+    "first_recordings",
+    "undone",
+    "first_undone",
+    "kept",
+    "kept_bytes",
+    "completed",
+)
 """What of a step is the same whatever is around the model."""
 
 PHASES: tuple[Phase, ...] = ("forward", "backward")
@@ -126,7 +136,8 @@ class TrainingStep:
         step = TrainingStep(passed, back, one_by_one=self.one_by_one)
         known: tuple[str, ...] = INSIDE if is_same else OF_WEIGHTS
         if config.run.accumulate != self.config.run.accumulate:
-            known = tuple(name for name in known if name not in {"accumulating", "recordings"})
+            of_last = {"accumulating", "recordings", "undone", "first_undone"}
+            known = tuple(name for name in known if name not in of_last)
         vars(step).update({name: getattr(self, name) for name in known})
         return step
 
@@ -182,6 +193,16 @@ class TrainingStep:
         """The liveness of each segment's forward, in which autograd keeps tensors."""
         segments = self.forward.segments
         return tuple(live_over(segment.recording, segment.kept | segment.shared) for segment in segments)
+
+    @cached_property
+    def undone(self) -> tuple[Liveness, ...]:
+        """The liveness of each segment's backward in the last micro-batch."""
+        return tuple(map(live_over, self.recordings))
+
+    @cached_property
+    def first_undone(self) -> tuple[Liveness, ...]:
+        """The same in the first micro-batch."""
+        return tuple(map(live_over, self.first_recordings)) if self.micro_batches > 1 else self.undone
 
     @cached_property
     def weights_bytes(self) -> Dim:
@@ -339,7 +360,7 @@ class TrainingStep:
     def held_bytes(self) -> Dim:
         """What the gradients of weights hold from a backward on: themselves, and what they are views of."""
         outputs = {output.storage for output in self.forward.segments[-1].outputs}
-        left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
+        left = self.kept_bytes + sum(back.change for back in self.first_undone)
         return left - sum(rounded(storage.nbytes) for storage in outputs)
 
     @property
@@ -392,11 +413,9 @@ class TrainingStep:
             live = live + liveness.change
         live = self.before_bytes + self.held_in_backward + self.kept_bytes + self.output_gradient_bytes
         live = live + self.scaler_bytes
-        for segment, recording in zip(
-            reversed(self.forward.segments), reversed(self.recordings), strict=True
-        ):
+        for segment, back in zip(reversed(self.forward.segments), reversed(self.undone), strict=True):
             found[segment.name, "backward"] = live
-            live = live + live_over(recording).change
+            live = live + back.change
         return found
 
     def _forward(self) -> Iterator[Moment]:
@@ -405,19 +424,16 @@ class TrainingStep:
             yield Moment(self.before[section] + liveness.peak_bytes, section, liveness)
 
     def _backward(self) -> Iterator[Moment]:
-        for segment, recording in zip(
-            reversed(self.forward.segments), reversed(self.recordings), strict=True
-        ):
+        for segment, back in zip(reversed(self.forward.segments), reversed(self.undone), strict=True):
             section: Section = (segment.name, "backward")
-            liveness = live_over(recording)
-            yield Moment(self.before[section] + liveness.peak_bytes, section, liveness)
+            yield Moment(self.before[section] + back.peak_bytes, section, back)
 
     def _optimizer_step(self) -> Moment:
         """What the backward leaves, weights, gradients, output and its gradient among it, and transient buffers.
 
         A gradient that is a view keeps all that it is a view of: that of a class token keeps those of all tokens.
         """
-        left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
+        left = self.kept_bytes + sum(back.change for back in self.first_undone)
         made = self.made_by_optimizer_bytes + self.made_around_optimizer_bytes + self.scaler_bytes
         return Moment(self.before_bytes + self.output_gradient_bytes + left + made, ("optimizer", "step"))
 

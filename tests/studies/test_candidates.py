@@ -41,4 +41,4 @@ def test_a_candidate_that_is_too_large_has_a_bound(candidates, exact):
     for metric in METRICS:
         assert (bounds[metric] <= exact[metric]).all()
         assert bounds[metric][-1] > bounds[metric][0]
-    assert (candidates.peaks(METRICS, 8 * MIB)["peak_bytes"][-3:] == bounds["peak_bytes"][-3:]).all()
+    assert (candidates.peaks(METRICS, 8 * MIB)["peak_bytes"][-3:] > 8 * MIB).all()

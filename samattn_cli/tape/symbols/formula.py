@@ -11,6 +11,8 @@ from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
+from .lanes import Lanes, greatest_of
+
 if TYPE_CHECKING:
     from .space import Space
 
@@ -195,7 +197,10 @@ class Formula:
 def greatest(values: Iterable[Integer]) -> Integer:
     """The largest value. For formulas it is the maximum as a formula, without a comparison."""
     values = list(values)
-    if Formula not in {*map(type, values)}:
+    types = {*map(type, values)}
+    if Lanes in types:
+        return greatest_of(values)
+    if Formula not in types:
         return max(values)
     space = next((value.space for value in values if isinstance(value, Formula)), None)
     return max(values) if space is None else space.maximum(values)
