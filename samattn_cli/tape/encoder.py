@@ -576,7 +576,7 @@ class _Driver:
 class _Alone(_Driver):
     """Runs one part or block, and keeps nothing for others."""
 
-    def _of_another(self, key: Twin, part: LayerConfig, x: Tensor) -> None:  # noqa: ARG002
+    def _of_another(self, key: Twin, part: LayerConfig, x: Tensor) -> None:
         """There is none."""
 
     def _run_and_keep(

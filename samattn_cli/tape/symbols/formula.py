@@ -209,6 +209,8 @@ def greatest(values: Iterable[Integer]) -> Integer:
 def largest_ones(values: Iterable[Integer]) -> tuple[Integer, ...]:
     """The values that may be the largest at some point of any lot of their space; of numbers the largest."""
     values = list(values)
+    if Lanes in {*map(type, values)}:
+        return (greatest_of(values),)
     space = next((value.space for value in values if isinstance(value, Formula)), None)
     return (max(values),) if space is None else tuple(space.largest_ones(values))
 
