@@ -22,6 +22,30 @@ print(counter.get_total_flops())
 """
 """Counts the FLOPs of an encoder on the meta device, as a user would script it."""
 
+OPERATIONS = """
+import sys
+from pathlib import Path
+from samattn_cli import load_config
+try:
+    from samattn_cli.tape.encoder import backward, forward
+except ModuleNotFoundError:
+    from samattn_cli.cost.encoder import backward, forward
+passes, *trains = sys.argv[1:]
+configs = [load_config("sam_vit_h", [f"image_size={side}"]) for side in range(512, 864, 16)]
+for config in configs:
+    config.plan
+def recorded(config):
+    passed = forward(config, training=bool(trains))
+    runs = [getattr(run, "recording", run) for run in backward(passed)] if trains else []
+    recordings = {id(each): each for each in (*(segment.recording for segment in passed.segments), *runs)}
+    return sum(len(each.ops) for each in recordings.values())
+Path("operations").write_text(str(sum(map(recorded, configs[:int(passes)]))))
+"""
+"""Runs so many encoders on the Tape, with their backward if there is another word, and writes how many operations that records.
+
+Blocks of one kind are run once. Each encoder is of another size, so that no block is one of an encoder before.
+"""
+
 IMPORT_TORCH = "import torch, fvcore.nn"
 
 
@@ -89,9 +113,32 @@ def _of_a_layer(trees: Trees) -> Iterator[Line]:
     yield Line("the same, in thousands of instructions", *each, "k", 0.1)
 
 
+def _of_an_op(what: str, target: float, *words: str) -> Row:
+    """Instructions of passes over encoders that have no block in common, by the operations that the passes record."""
+
+    def row(trees: Trees) -> Iterator[Line]:
+        (old, _), (new, ops) = (_passes(tree, trees.work, *words) for tree in trees[:2])
+        yield Line(what, old, new, "k", target, f"k instructions; {ops:,} operations now")
+
+    return row
+
+
+def _passes(tree: Path, folder: Path, *words: str) -> tuple[float, int]:
+    """Thousands of instructions for each operation that passes record, and the number of operations."""
+    counted = []
+    for passes in (1, PASSES + 1):
+        taken = instructions(tree, folder, ["-c", OPERATIONS, str(passes), *words])
+        counted.append((taken, int((folder / "operations").read_text())))
+    (one, few), (all_, many) = counted
+    return (all_ - one) / (many - few) / 1000, many - few
+
+
+PASSES = 20
 QWEN = "qwen2_5_vl_vision"
 
 ROWS: dict[str, Row] = {
+    "tape-op": _of_an_op("the Tape, an operation (forward, sam_vit_h)", 0.5),
+    "tape-op-training": _of_an_op("the Tape, an operation (forward and backward)", 0.5, "training"),
     "analyze": _of_libraries("analyze sam_vit_h --no-verify", 1.3, "analyze", "sam_vit_h", "--no-verify"),
     "help": _of_libraries("--help", 0.8, "--help"),
     "configs": _of_libraries("configs", 1.3, "configs"),
