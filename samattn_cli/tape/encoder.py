@@ -404,8 +404,9 @@ class _Driver:
                 self.kept_by_last = twin.kept
                 sources = [((part.name, index), output) for index, output in enumerate(twin.outputs)]
                 continue
-            inputs = [main, *(tap for name in part.taps for tap in self.tapped[name])]
-            needed = (*part.taps, *part.holds)
+            taps = part.taps
+            inputs = [main, *(tap for name in taps for tap in self.tapped[name])]
+            needed = (*taps, *part.holds)
             self._held = tuple(tap for name in part.holds for tap in self.tapped[name])
             self.uses.subtract(needed)
             if self.unread and part.name not in self.config.unread:
@@ -419,7 +420,7 @@ class _Driver:
             self.unread += [segment] if segment.is_unread else []
             sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
             named = {part.name: sources[1:] or sources, first_output(part.name): sources[:1]}
-            self.tapped |= {name: taps for name, taps in named.items() if self.uses[name]}
+            self.tapped |= {name: outputs for name, outputs in named.items() if self.uses[name]}
             yield segment
 
     def _state(self, part: LayerConfig, x: Tensor) -> Hashable:
@@ -431,12 +432,15 @@ class _Driver:
     def _latest_twin(self, part: LayerConfig, x: Tensor) -> _Latest | None:
         """The twin of a block that has one input, which nothing else uses, as of an earlier block of the same input; if there is one."""
         name = part.name
-        is_simple = not self.tapped and not self.unread and not part.taps and not part.holds
-        if not is_simple or self.uses[name] or self.uses[first_output(name)] or name in self.stages:
+        if self.tapped or self.unread or x.storage.is_weight or self._is_used(name):
             return None
-        if name in self.config.unread or x.storage.is_weight:
+        if name in self.stages or name in self.config.unread:
             return None
-        return self.latest.get(self._state(part, x))
+        return self.latest.get(self._state(part, x))  # a block of its kind has no taps and holds nothing
+
+    def _is_used(self, name: str) -> bool:
+        """Whether a later part taps or holds an output of a part."""
+        return bool(self.uses) and bool(self.uses[name] or self.uses[first_output(name)])
 
     def _kind(self, part: LayerConfig) -> int:
         """The number of its kind. Most blocks consist of the same objects, which need no comparison."""
@@ -473,7 +477,7 @@ class _Driver:
             not freed
             or part.name in self.config.unread
             or part.name in self.stages  # a backward runs several blocks again, each with its own storages
-            or bool(self.uses[part.name] or self.uses[first_output(part.name)])
+            or self._is_used(part.name)
         )
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:

@@ -245,6 +245,33 @@ class Op:
             self.layout,
         )
 
+    def saving(self, saves: tuple[Storage, ...]) -> Op:
+        """The same, for whose backward autograd keeps these storages. It is written out, as `with_storages` is."""
+        return Op(
+            self.name,
+            self.kind,
+            self.module,
+            self.macs,
+            self.elementwise_flops,
+            self.parameters,
+            self.bytes_read,
+            self.bytes_written,
+            self.reads,
+            self.allocates,
+            self.frees,
+            saves,
+            True,  # is_kept
+            self.workspace_bytes,
+            self.scores,
+            self.entering,
+            self.leaving,
+            self.call,
+            self.strides,
+            self.choice,
+            self.frees_last,
+            self.layout,
+        )
+
     def without_gradients(self) -> Op:
         """The same, whose weights get no gradient."""
         weights = tuple(replace(weight, trains=False) for weight in self.parameters)

@@ -15,7 +15,7 @@ from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Buffer, InputLayout, Op, Parameter
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
-from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
+from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like, row_major
 
 if TYPE_CHECKING:  # not at run time: few encoders have copies
     from .copies import Copy, Template
@@ -25,6 +25,32 @@ if TYPE_CHECKING:  # not at run time: few encoders have copies
 def _names(scope: tuple[str, ...], name: str) -> tuple[str, str]:
     """The names of a module and of an operation or weight in it, cached because blocks have the same names."""
     return ".".join(scope), ".".join(part for part in (*scope, name) if part)
+
+
+def _row_major_tensor(
+    shape: Shape, item_bytes: int, grad_fn: Edge | None = None, *, is_weight: bool = False
+) -> Tensor:
+    """A tensor in row-major order with its own memory."""
+    nbytes = math.prod(shape) * item_bytes
+    has_numbers = nbytes.__class__ is int and nbytes  # zero times a formula is a number, too
+    stride = row_major(shape) if has_numbers else contiguous_stride(shape)
+    return Tensor(shape, stride, Storage(nbytes, is_weight), item_bytes, grad_fn)
+
+
+class _Submodule:
+    """The context of a submodule; a class, because a pass enters hundreds and a generator takes three times as long."""
+
+    __slots__ = ("name", "outer", "recorder")
+
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self.recorder, self.name, self.outer = recorder, name, recorder.scope
+
+    def __enter__(self) -> None:
+        if self.name:
+            self.recorder.scope = (*self.outer, self.name)
+
+    def __exit__(self, *_: object) -> None:
+        self.recorder.scope = self.outer
 
 
 class Recorder:
@@ -94,15 +120,9 @@ class Recorder:
         self.unread: dict[Storage, tuple[Storage, ...]] = {}  # see `graph_of`
         self.copies: dict[str, Tensor] = {}  # autocast's copies of weights, kept until the forward ends
 
-    @contextmanager
-    def module(self, name: str) -> Iterator[None]:
+    def module(self, name: str) -> AbstractContextManager[None]:
         """Operations in this context belong to the submodule `name`."""
-        outer = self.scope
-        self.scope = (*outer, name) if name else outer
-        try:
-            yield
-        finally:
-            self.scope = outer
+        return _Submodule(self, name)
 
     def registers(self, *names: str) -> None:
         """The current module registers its submodules and weights in this order, and not in the order of use."""
@@ -142,16 +162,20 @@ class Recorder:
 
     def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
         """Free the storages of `tensors`, except the storage of `keep`."""
-        storages = {id(tensor.storage): tensor.storage for tensor in tensors}
-        if keep is not None:
-            storages.pop(id(keep.storage), None)
-        self.free_storages(*storages.values())
+        kept = None if keep is None else keep.storage
+        storages: list[Storage] = []
+        for tensor in tensors:
+            storage = tensor.storage
+            if storage is not kept and storage not in storages:
+                storages.append(storage)
+        self.free_storages(*storages)
 
     def free_storages(self, *storages: Storage) -> None:
         """Free `storages`: their last references are dropped."""
         if storages:
             module, name = _names(self.scope, "free")
-            self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
+            parameters = self._first_used(()) if self.unrecorded else ()
+            self.ops.append(Op(name, "free", module, 0, 0, parameters, 0, 0, (), (), storages))
 
     def copy(self, template: Template, own: tuple[Storage, ...]) -> None:
         """Record the operations of a template with other storages."""
@@ -240,34 +264,43 @@ class Recorder:
             leaving = writes[0].shape if writes else entering
         if strides is None:
             strides = tuple([tensor.stride for tensor in reads]) if kind in LAID_OUT else ()
-        self.ops.append(
-            Op(
-                full_name,
-                kind,
-                module,
-                macs,
-                elementwise_flops,
-                self._first_used(parameters),
-                sum([tensor.distinct_bytes for tensor in reads]),
-                sum([tensor.nbytes for tensor in writes]),
-                tuple([tensor.storage for tensor in reads]),
-                tuple([tensor.storage for tensor in writes]),
-                frees,
-                workspace_bytes=workspace_bytes,
-                scores=scores,
-                entering=entering,
-                leaving=leaving,
-                call=call,
-                strides=strides,
-                choice=choice,
-                layout=layout,
-            )
+        bytes_read: Dim = 0
+        bytes_written: Dim = 0
+        read, written = [], []
+        for tensor in reads:
+            bytes_read = bytes_read + tensor.distinct_bytes
+            read.append(tensor.storage)
+        for tensor in writes:
+            bytes_written = bytes_written + tensor.nbytes
+            written.append(tensor.storage)
+        op = Op(
+            full_name,
+            kind,
+            module,
+            macs,
+            elementwise_flops,
+            self._first_used(parameters) if parameters or self.unrecorded else (),
+            bytes_read,
+            bytes_written,
+            tuple(read),
+            tuple(written),
+            frees,
+            (),
+            False,  # is_kept
+            workspace_bytes,
+            scores,
+            entering,
+            leaving,
+            call,
+            strides,
+            choice,
+            (),
+            layout,
         )
+        self.ops.append(op)
 
     def _first_used(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
         """Those of `parameters`, and of weights that wait for an operation, that no operation has used yet."""
-        if not parameters and not self.unrecorded:
-            return ()
         used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
         self.recorded |= {weight.name for weight in used}
         self.unrecorded = []
@@ -322,7 +355,9 @@ class Recorder:
     ) -> Tensor:
         """An elementwise operation on `x` and tensors that broadcast to it; the result has the shape of `x`."""
         alike = [other.expanded(x.shape) for other in others]
-        item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
+        item_bytes = x.item_bytes
+        for other in others:
+            item_bytes = max(item_bytes, other.item_bytes)  # the wider type wins
         out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
         flops = ELEMENTWISE_FLOPS[kind] * out.elements
         self.record(
@@ -344,12 +379,12 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory belongs to the encoder; a frozen weight needs no gradient."""
-        x = self._resident(parameter.shape, self.item_bytes)
         if not parameter.trains:
-            return x
-        if parameter.name not in self.leaves:
-            self.leaves[parameter.name] = leaf(parameter.shape)
-        return x.made_by(self.leaves[parameter.name])
+            return self._resident(parameter.shape, self.item_bytes)
+        edge = self.leaves.get(parameter.name)
+        if edge is None:
+            edge = self.leaves[parameter.name] = leaf(parameter.shape)
+        return self._resident(parameter.shape, self.item_bytes, edge)
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next recorded operation is the first to use it."""
@@ -378,13 +413,12 @@ class Recorder:
         return self._resident(shape, self.item_bytes)
 
     @staticmethod
-    def _resident(shape: Shape, item_bytes: int) -> Tensor:
-        storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
-        return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
+    def _resident(shape: Shape, item_bytes: int, grad_fn: Edge | None = None) -> Tensor:
+        return _row_major_tensor(shape, item_bytes, grad_fn, is_weight=True)
 
     def like(self, x: Tensor, *shape: Dim) -> Tensor:
         """A contiguous tensor of the type of `x`."""
-        return self.new(shape, contiguous_stride(shape), x.item_bytes)
+        return _row_major_tensor(shape, x.item_bytes)
 
     def new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         """A tensor with its own memory."""
@@ -410,14 +444,22 @@ class Recorder:
         edges = tuple([operand.grad_fn for operand in operands])
         if not any(edges):
             return out
-        saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_weight))
-        if saves:
-            self._save(out.storage, saved)
+        saved = self._save(out.storage, saves) if saves else ()
         scope = (*self.scope, name) if name else self.scope
         return out.made_by((Node(backward, edges, saved, bool(saves), scope), 0))
 
-    def _save(self, result: Storage, saved: tuple[Storage, ...]) -> None:
-        """Add the storages that autograd keeps to the operation that allocated `result`."""
-        at = next(i for i in reversed(range(len(self.ops))) if result in self.ops[i].allocates)
-        kept = dict.fromkeys((*self.ops[at].saves, *saved))
-        self.ops[at] = replace(self.ops[at], saves=tuple(kept), is_kept=True)
+    def _save(self, result: Storage, saves: tuple[Tensor, ...]) -> tuple[Storage, ...]:
+        """Add the storages that autograd keeps to the operation that allocated `result`, and return those of `saves`."""
+        saved: list[Storage] = []
+        for tensor in saves:
+            storage = tensor.storage
+            if not storage.is_weight and storage not in saved:
+                saved.append(storage)
+        ops = self.ops
+        at = len(ops) - 1
+        while result not in ops[at].allocates:
+            at -= 1
+        before = ops[at].saves
+        kept = dict.fromkeys((*before, *saved)) if before else saved
+        ops[at] = ops[at].saving(tuple(kept))
+        return tuple(saved)

@@ -56,7 +56,11 @@ class Tape(Recorder):
         is_matrix = len(x.shape) == MATRIX_DIMS  # a matrix needs no view
         added = bias is not None and not low.is_contiguous  # ATen adds the bias in place afterwards
         transposed = self._transposed(used[0]) if bias is None or added else used[0]
-        rows = low if is_matrix else self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
+        rows = (
+            low
+            if is_matrix
+            else self.reshape(f"{name}.flatten" if name else "flatten", low, *batch, in_features)
+        )
         out = self.like(rows, *batch, out_features)
         parameters = [weight for weight in weights if isinstance(weight, Parameter)]
         kind = "linear" if folds else BATCHED_LINEAR
@@ -64,7 +68,8 @@ class Tape(Recorder):
         self._product(name, kind, rows, out, used, parameters, macs=out.elements * in_features, **shapes)
         computed = used[1:] if isinstance(bias, Tensor) else []
         self.free(rows, low, *self._frozen_copies(used[: len(used) - len(computed)]), keep=x)
-        self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
+        if computed:
+            self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
         saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
         if not folds:
             out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
@@ -432,7 +437,7 @@ class Tape(Recorder):
         """
         widens = in_float32 or self.autocast_bytes is not None
         item_bytes = ITEM_BYTES["float32"] if widens else x.item_bytes
-        wide = x if self.half_to_float else self.cast(f"{name}.cast".strip("."), x, item_bytes)
+        wide = x if self.half_to_float else self.cast(_cast_of(name), x, item_bytes)
         out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
         flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
         self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)
@@ -682,7 +687,9 @@ class Tape(Recorder):
         copy of a tensor only if it requires a gradient. The last operand is copied first, as the arguments of a call are
         evaluated in the builds of torch for Linux.
         """
-        return tuple(self._operand(name, operand) for operand in reversed(operands))[::-1]
+        if self.autocast_bytes is None:
+            return tuple([self.weight(x) if isinstance(x, Parameter) else x for x in operands])
+        return tuple([self._operand(name, operand) for operand in reversed(operands)])[::-1]
 
     def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
         x = self.weight(operand) if isinstance(operand, Parameter) else operand
@@ -690,7 +697,7 @@ class Tape(Recorder):
             return x
         if isinstance(operand, Parameter) and operand.name in self.copies:
             return self.copies[operand.name]
-        low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
+        low = self.cast(_cast_of(name), x, self.autocast_bytes)
         if isinstance(operand, Parameter) and operand.trains:
             self.copies[operand.name] = low
         return low
@@ -702,7 +709,7 @@ class Tape(Recorder):
 
     def _for_statistics(self, name: str, x: Tensor) -> Tensor:
         """`x` in the type of norms and softmax; under autocast that is the wide type."""
-        return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
+        return x if self.autocast_bytes is None else self.cast(_cast_of(name), x, self.item_bytes)
 
     def _product(
         self,
@@ -731,18 +738,26 @@ class Tape(Recorder):
         return self.derived(name, out, (x,), derivatives.passes(x))
 
 
+def _cast_of(name: str) -> str:
+    """The name of the cast of an operand."""
+    return f"{name}.cast" if name else "cast"
+
+
 def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
     return out.channels_last() if x.is_channels_last else out
 
 
-def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Each expanded to the shape that they broadcast to."""
-    longest = max(len(x.shape) for x in tensors)
-    shapes = [(1,) * (longest - len(x.shape)) + x.shape for x in tensors]
-    shape = tuple(map(greatest, zip(*shapes, strict=True)))
-    return tuple(x.expanded(shape) for x in tensors)
+def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both expanded to the shape that they broadcast to."""
+    if one.has_numbers and other.has_numbers and one.shape == other.shape:
+        return one, other
+    more = len(one.shape) - len(other.shape)
+    sizes = zip((1,) * -more + one.shape, (1,) * more + other.shape, strict=True)
+    shape = tuple([one if one is other else greatest((one, other)) for one, other in sizes])
+    return one.expanded(shape), other.expanded(shape)
 
 
 def _without_memory_of(operands: tuple[Tensor, ...], tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Those of `tensors` that do not share memory with any of `operands`."""
-    return tuple(x for x in tensors if all(x.storage is not other.storage for other in operands))
+    taken = [operand.storage for operand in operands]
+    return tuple([x for x in tensors if x.storage not in taken])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..records import replace
@@ -59,11 +60,13 @@ class Tensor:
     @property
     def nbytes(self) -> Dim:
         """Bytes of its elements."""
-        return self.elements * self.item_bytes
+        return math.prod(self.shape) * self.item_bytes
 
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements; elements that a broadcast repeats count once."""
+        if self.has_numbers and 0 not in self.stride:
+            return math.prod(self.shape) * self.item_bytes
         nbytes: Dim = self.item_bytes
         for size, step in zip(self.shape, self.stride, strict=True):
             if not isinstance(step, int) or step:
@@ -71,9 +74,15 @@ class Tensor:
         return nbytes
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether its memory has a size without symbols: then its strides are numbers, which are quick to compare."""
+        return self.storage.nbytes.__class__ is int
+
+    @property
     def is_contiguous(self) -> bool:
         """Whether its elements lie in row-major order; dimensions of size 1 do not matter."""
-        return is_contiguous(self.shape, self.stride)
+        is_quick = self.has_numbers and _is_row_major(self, math.prod(self.shape))
+        return is_quick or is_contiguous(self.shape, self.stride)
 
     @property
     def is_dense(self) -> bool:
@@ -91,6 +100,8 @@ class Tensor:
 
     def seen(self, *, is_view: bool) -> Tensor:
         """The same tensor, which autograd takes as a view of another or not (_unsafe_view)."""
+        if is_view == self.is_view:
+            return self
         return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
 
     def stored_in(self, storage: Storage) -> Tensor:
@@ -103,8 +114,8 @@ class Tensor:
         def backward(_: Tape, gradient: Tensor) -> tuple[Tensor]:
             return (gradient.permute(*sorted(range(len(order)), key=order.__getitem__)),)
 
-        shape, stride = self.shape, self.stride
-        return self._view(tuple([shape[i] for i in order]), tuple([stride[i] for i in order]), backward)
+        size_of, step_of = self.shape.__getitem__, self.stride.__getitem__
+        return self._view(tuple(map(size_of, order)), tuple(map(step_of, order)), backward)
 
     def transpose(self, one: int, other: int) -> Tensor:
         """Two dimensions, counted from either end, exchanged; no copy."""
@@ -158,9 +169,8 @@ class Tensor:
         out = (
             replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
         )
-        for dim, size in enumerate(shape):
-            one_symbol = _is_one(out.shape[dim]) and not isinstance(size, int)  # it may stand for 1
-            if one_symbol or size != out.shape[dim]:
+        for dim, (own, size) in enumerate(zip(out.shape, shape, strict=True)):
+            if own is not size and _is_repeated(own, size):
                 out = out.expand(dim, size)
         return out
 
@@ -241,11 +251,14 @@ class Tensor:
         self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]] | None
     ) -> Tensor:
         node = self.grad_fn and backward and (Node(backward, (self.grad_fn,)), 0)
-        return Tensor(shape, stride, self.storage, self.item_bytes, node, is_view=True)
+        return Tensor(shape, stride, self.storage, self.item_bytes, node, True)
 
 
-def _is_one(size: Dim) -> bool:
-    return isinstance(size, int | Lanes) and size == 1
+def _is_repeated(own: Dim, size: Dim) -> bool:
+    """Whether a dimension has to be repeated to have a size; a symbol may stand for 1."""
+    if not isinstance(size, int) and isinstance(own, int | Lanes) and own == 1:
+        return True
+    return bool(size != own)
 
 
 def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
@@ -255,7 +268,7 @@ def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
 def is_contiguous(shape: Shape, stride: Shape) -> bool:
     """Whether elements lie in row-major order; dimensions of size 1 do not matter."""
     expected: Dim = 1
-    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+    for size, step in zip(shape[::-1], stride[::-1], strict=True):
         if size != 1:
             if step != expected:
                 return False
@@ -286,17 +299,21 @@ def contiguous_stride(shape: Shape) -> Shape:
     """Row-major strides."""
     stride: list[Dim] = []
     step: Dim = 1
-    for size in reversed(shape):
+    for size in shape[::-1]:
         stride.append(step)
         step = step * size
-    return tuple(reversed(stride))
+    return tuple(stride[::-1])
+
+
+row_major = lru_cache(maxsize=1024)(contiguous_stride)
+"""The same for shapes that consist of numbers, which a pass has again and again. It must not be given others: it would compare them."""
 
 
 def dense_stride_like(*tensors: Tensor) -> Shape:
     """The strides of an elementwise result of `tensors`, all of its shape: their memory order, without gaps."""
     first = tensors[0]
     if first.is_contiguous:
-        return contiguous_stride(first.shape)
+        return first.stride if first.has_numbers and 1 not in first.shape else contiguous_stride(first.shape)
     is_last = len(first.shape) == IMAGE_DIMS and all(
         lies_in_order(each.shape, each.stride, CHANNELS_LAST) for each in tensors
     )  # TensorIterator's fast path, which gives a dimension of size 1 its usual stride
@@ -343,7 +360,9 @@ def _compare_dims(tensors: Sequence[Tensor], left: int, right: int) -> int:
 
 def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
     """Strides of `tensor` viewed as `shape`, or None if only a copy can have that shape (ATen's computeStride)."""
-    new = list(reversed(shape))
+    if tensor.has_numbers and _is_row_major(tensor, math.prod(shape)):
+        return row_major(shape)
+    new = shape[::-1]
     stride: list[Dim] = []
     old, steps = tensor.shape, tensor.stride
     base, chunk = steps[-1], 1
@@ -360,4 +379,11 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
         if covered != chunk:
             return None
         base, chunk = steps[dim - 1], 1
-    return tuple(reversed(stride)) if len(stride) == len(new) else None
+    return tuple(stride[::-1]) if len(stride) == len(new) else None
+
+
+def _is_row_major(tensor: Tensor, elements: Dim) -> bool:
+    """Whether a tensor has so many elements, and strides in row-major order along sides of 1 too; only of numbers."""
+    own = math.prod(tensor.shape)
+    is_same = own.__class__ is elements.__class__ is int and own == elements != 0
+    return is_same and tensor.stride == row_major(tensor.shape)
