@@ -1,18 +1,16 @@
 """FLOP counts of the real stack by fvcore and by torch's FlopCounterMode, on meta tensors: no arithmetic is run.
 
 fvcore traces with torch.jit. Tracing fails inside meta kernels, because sizes are tensors there. So each operation on meta
-tensors runs on another thread, which has no tracing state, and the tracer gets a new meta tensor of the same shape and
-strides. Convolutions are run as `torch._convolution`, the operation that the tracer records.
+tensors runs while tracing is off, and the tracer gets a new meta tensor of the same shape and strides. Convolutions are run
+as `torch._convolution`, the operation that the tracer records.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -130,7 +128,7 @@ def _untraced_on_meta(model: nn.Module, image: Tensor) -> Iterator[None]:
     if not image.is_meta:
         yield
         return
-    with _RecordedConvolution(), _OnUntracedThread((image, *model.parameters(), *model.buffers())):
+    with _RecordedConvolution(), _Untraced((image, *model.parameters(), *model.buffers())):
         yield
 
 
@@ -222,8 +220,8 @@ class _Unknown(Exception):  # noqa: N818 - not an error: the operation is run
     """An operand whose layout is not known."""
 
 
-class _OnUntracedThread(TorchDispatchMode):
-    """Runs each operation on meta tensors on a thread without tracing state, once for operands of the same layouts.
+class _Untraced(TorchDispatchMode):
+    """Runs each operation on meta tensors without the tracer, once for operands of the same layouts.
 
     While torch traces, sizes are tensors. So a tensor that is made here has its layout as an attribute.
 
@@ -233,21 +231,13 @@ class _OnUntracedThread(TorchDispatchMode):
 
     def __init__(self, given: Iterable[Tensor]) -> None:
         super().__init__()
-        self._thread = ThreadPoolExecutor(max_workers=1)
         self._given = {id(tensor): _Layout(tensor).key for tensor in given if tensor.is_meta}
         self._results: dict[Any, Any] = {}
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the mode and end the thread."""
-        super().__exit__(kind, error, trace)
-        self._thread.shutdown()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run `func` on the other thread if it has a meta tensor; the tracer's own 0-d size tensors stay here."""
+        """Run `func` without the tracer if it has a meta tensor; the tracer sees its own 0-d size tensors."""
         kwargs = kwargs or {}
         key: Any
         try:
@@ -259,14 +249,15 @@ class _OnUntracedThread(TorchDispatchMode):
             leaves = _pytree.arg_tree_leaves(*args, **kwargs)
             if not any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
                 return func(*args, **kwargs)
-            known = self._thread.submit(_run_detached, func, args, kwargs).result()
+            known = _run_detached(func, args, kwargs)
             if key is not None:
                 self._results[key] = known
-        return (
-            known.fresh()
-            if isinstance(known, _Layout)
-            else _pytree.tree_map_only(_Layout, _Layout.fresh, known)
-        )
+        return known.fresh() if isinstance(known, _Layout) else _changed(known, _Layout, _Layout.fresh)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave out the layer that keeps torch's compiler out, since nothing is compiled here: see `Tracer`."""
+        return False
 
     def _key(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """What the layouts of results depend on."""
@@ -287,8 +278,31 @@ class _OnUntracedThread(TorchDispatchMode):
 
 def _run_detached(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """The results of an operation, of which each tensor is its layout."""
-    with torch.no_grad():
-        args, kwargs = _pytree.tree_map_only(Tensor, torch.Tensor.detach, (args, kwargs))
+    with torch.no_grad(), _without_tracer():
+        args = _changed(args, Tensor, Tensor.detach)
+        kwargs = {name: _changed(value, Tensor, Tensor.detach) for name, value in kwargs.items()}
         if func is torch.ops.aten._convolution.default:  # it does not run on meta in torch 2.6
             func, args, kwargs = torch.ops.aten.convolution.default, args[:OF_CONVOLUTION], {}
-        return _pytree.tree_map_only(Tensor, _Layout, run_on_meta(func, args, kwargs))
+        return _changed(run_on_meta(func, args, kwargs), Tensor, _Layout)
+
+
+def _changed(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """A value, or a tuple or list of values, with those of a type changed."""
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, tuple | list):
+        return type(value)([_changed(each, kind, change) for each in value])
+    return value
+
+
+@contextmanager
+def _without_tracer() -> Iterator[None]:
+    """Switch the tracer off, which is left out of the dispatch of operations here."""
+    state = torch._C._get_tracing_state()
+    torch._C._dispatch_tls_set_dispatch_key_excluded("Tracer", False)  # otherwise its state cannot be set
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+        torch._C._dispatch_tls_set_dispatch_key_excluded("Tracer", True)

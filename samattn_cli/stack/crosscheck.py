@@ -56,11 +56,19 @@ def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = Fal
         every_layer: run every block instead of one of each kind.
     """
     untraced = unavailable(config)
-    with _ONE_AT_A_TIME, torch.inference_mode(mode=False), without_dynamo():
-        try:
-            return _crosscheck(config, claims, every_layer=every_layer, untraced=untraced)
-        except Exception as error:  # noqa: BLE001 - if the stack cannot be built, the verdict says so
-            return CrossCheck.not_run("failed", f"the real stack cannot be built: {_first_line(error)}")
+    check = partial(_tried, config, claims, every_layer=every_layer, untraced=untraced)
+    with _ONE_AT_A_TIME, torch.inference_mode(mode=False):
+        with without_dynamo() as left_out:
+            verdict = check()
+            may_be_needed = any(module.is_in_place for module in left_out)
+        return check() if verdict.status == "failed" and may_be_needed else verdict
+
+
+def _tried(config: EncoderConfig, claims: Claims, *, every_layer: bool, untraced: Check | None) -> CrossCheck:
+    try:
+        return _crosscheck(config, claims, every_layer=every_layer, untraced=untraced)
+    except Exception as error:  # noqa: BLE001 - if the stack cannot be built, the verdict says so
+        return CrossCheck.not_run("failed", f"the real stack cannot be built: {_first_line(error)}")
 
 
 def _crosscheck(

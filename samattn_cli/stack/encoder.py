@@ -22,6 +22,7 @@ from ..encoder.slots import first_output
 from ..encoder.trained import trains_adapters, trains_all
 from .autocast import AutocastOnCuda
 from .norms import NORM_EPS
+from .values import without_values
 
 Outputs = Tensor | tuple[Tensor, ...]
 
@@ -214,8 +215,11 @@ def build(
     dtype, outer = getattr(torch, config.run.dtype), torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # so that no weight is made twice
     try:
-        with torch.device(device):
-            return ImageEncoder(config, make and make(config)).to(dtype).eval()
+        with torch.device(device), without_values() if device == "meta" else nullcontext():
+            model = ImageEncoder(config, make and make(config))
+        tensors = (*model.parameters(), *model.buffers())
+        has_others = any(each.dtype.is_floating_point and each.dtype != dtype for each in tensors)
+        return (model.to(dtype) if has_others else model).eval()
     finally:
         torch.set_default_dtype(outer)
 

@@ -11,6 +11,8 @@ window.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +34,13 @@ def windows(grid: Pair, size: Pair, merge: int = MERGE) -> list[Tensor]:
     h, w = (side // merge for side in size)
     places = torch.arange(H * W, device="cpu").view(H, W)
     return [window.flatten() for rows in places.split(h) for window in rows.split(w, dim=1)]
+
+
+@lru_cache(maxsize=64)
+def lengths_of(grid: Pair, size: Pair) -> tuple[int, ...]:
+    """Tokens of each window of an image, in the order of `windows`."""
+    with torch.device("cpu"):
+        return tuple(UNIT * len(window) for window in windows(grid, size))
 
 
 def positions(grid: Pair) -> Tensor:
@@ -187,8 +196,7 @@ class Attention(OneByOne):
 
     def __init__(self, layer: LayerConfig, kernel: str) -> None:
         stage = layer.stage
-        lengths = tuple(UNIT * len(window) for window in windows(layer.grid, layer.windows.size))
-        super().__init__(stage, lengths, kernel)
+        super().__init__(stage, lengths_of(layer.grid, layer.windows.size), kernel)
         heads = self.num_heads + 2 * self.kv_heads
         self.qkv = nn.Linear(stage.embed_dim, heads * self.head_dim, bias=stage.qkv_bias)
         self.proj = nn.Linear(stage.embed_dim, stage.embed_dim)
