@@ -28,6 +28,7 @@ from .arguments import check_asked
 from .attention_kernels import attention_kernels, findings_of
 from .changes import changes_of, fix_of, pairs_of
 from .communication import communication
+from .convolution_workspace import of_convolutions
 from .findings import findings, fitting, lacks, steps_differ
 from .installed_torch import of_installed_torch
 from .layers import layers_of, parts_of, shares_of
@@ -100,6 +101,7 @@ def analyze(
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
             *fitting(room, fix, is_pair=fix in pairs),
             *of_kernels,
+            *of_convolutions(passes, device),
             *of_installed_torch(passes),
             *_steps(passes, where),
             *_spreading(passes),
