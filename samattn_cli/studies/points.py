@@ -1,7 +1,7 @@
 """The figures of one encoder at many points: resolutions, batch sizes, windows.
 
-The encoder is passed over the Tape on symbols, once for each structure (padded or not, positions resized or not). The
-resulting formulas are evaluated over the points, as NumPy arrays.
+The encoder is passed over the Tape on symbols, once for each structure (padded or not, positions resized or not). Structures
+share the blocks that are the same in both. The resulting formulas are evaluated over the points, as NumPy arrays.
 """
 
 from __future__ import annotations
