@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from importlib.metadata import version
 from threading import Lock
 
@@ -76,7 +76,7 @@ def _crosscheck(
 ) -> CrossCheck:
     reference = replace(config, implementation=REFERENCE)
     stack = _Stack(reference, "meta", every_layer)
-    real = partial(_Stack, reference, "cpu", every_layer)  # built only if needed
+    real = partial(_Stack, reference, "cpu", every_layer, stack.twins)  # built only if needed
     need = max(claims.peak_bytes.values())
     counted = _counted_forward(stack)
     by_flop_counter = partial(_flops, counted) if counted else count_with_flop_counter
@@ -140,23 +140,29 @@ def _memory_trace(
 
 
 class _Stack:
-    """The real encoder on a device, without twins unless `every_layer` is set, and an image for it."""
+    """The real encoder on a device, without twins unless `every_layer` is set, and an image for it.
 
-    def __init__(self, config: EncoderConfig, device: str, every_layer: bool) -> None:
+    Args:
+        config: the encoder.
+        device: "meta", or "cpu" for real tensors.
+        every_layer: run every block.
+        twins: the blocks to leave out, if they are known.
+    """
+
+    def __init__(
+        self, config: EncoderConfig, device: str, every_layer: bool, twins: Mapping[str, str] | None = None
+    ) -> None:
         self.model = build_implementation(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
         self.holders = {name for name, module in self.model.named_modules() if isinstance(module, HOLDERS)}
         resident = (*self.model.parameters(), *self.model.buffers())
         self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in resident)
-        runs_all = every_layer or bool(config.checkpointed_stages)  # a backward runs several blocks again
-        self.twins = {} if runs_all else _twins(config)
-        fold(self.model, self.twins)
-
-
-@lru_cache(maxsize=2)
-def _twins(config: EncoderConfig) -> dict[str, str]:
-    return twins_of(freeze(build_implementation(config, "meta"), config), image_for(config, "meta"))
+        if twins is None:
+            runs_all = every_layer or bool(config.checkpointed_stages)  # a backward runs several blocks again
+            twins = {} if runs_all else twins_of(freeze(self.model, config), self.image)
+        self.twins = twins
+        fold(self.model, twins)
 
 
 def _attempt(

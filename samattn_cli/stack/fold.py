@@ -52,18 +52,48 @@ def folded(model: nn.Module, twins: Mapping[str, str]) -> Iterator[None]:
 
 
 def twins_of(model: Any, image: Tensor) -> dict[str, str]:
-    """The blocks that a later block repeats (twins), by one run on the meta device: see `twins_among`.
+    """The blocks that a later block repeats (twins), by a run on the meta device: see `twins_among`.
 
     If all weights train, all inputs need a gradient: autograd is then off.
     """
     is_off = all(weight.requires_grad for weight in model.parameters())
-    with torch.set_grad_enabled(not is_off), OnMeta(), watching(model) as streams:
+    blocks = model.get_submodule(CONTAINER).named_children()
+    signatures = {f"{CONTAINER}.{index}": _signature(block) for index, block in blocks}
+    with torch.set_grad_enabled(not is_off), OnMeta(), _each_kind_once(model, signatures) as streams:
         model(image)
-    return twins_among(model, streams)
+    return twins_among(model, streams, signatures=signatures)
+
+
+@contextmanager
+def _each_kind_once(model: Any, signatures: Mapping[str, Any]) -> Iterator[dict[str, tuple[Layout, Layout]]]:
+    """The layout of each block's input and output; of blocks that are alike and take inputs of the same layouts, one is run."""
+    seen: dict[str, tuple[Layout, Layout]] = {}
+    known: dict[Any, list[Layout]] = {}
+    run = model.run_part
+
+    def run_part(name: str, entering: list[Tensor], taps: list[Tensor]) -> tuple[Tensor, ...]:
+        if name not in signatures:
+            return run(name, entering, taps)
+        given = tuple(map(_layout, (*entering, *taps)))
+        kind = signatures[name], name in model.checkpointed, len(entering), given
+        outputs = tuple(map(_like, known[kind])) if kind in known else run(name, entering, taps)
+        left = known.setdefault(kind, list(map(_layout, outputs)))
+        seen[name.removeprefix(f"{CONTAINER}.")] = given[0], left[0]
+        return outputs
+
+    model.run_part = run_part
+    try:
+        yield seen
+    finally:
+        del model.run_part
 
 
 def twins_among(
-    model: Any, streams: Streams, ran: Mapping[str, Sequence[Any]] | None = None
+    model: Any,
+    streams: Streams,
+    ran: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    signatures: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """The blocks that a later block repeats (twins): name to name of the original.
 
@@ -77,6 +107,7 @@ def twins_among(
         model: an encoder on the meta device.
         streams: the layouts of each block's input and output.
         ran: which operations ran in each block, on which layouts, if that is known. Twins ran the same ones.
+        signatures: what decides the cost of each block, if that is known: see `_signature`.
     """
     originals: dict[Any, str] = {}
     twins: dict[str, str] = {}
@@ -98,7 +129,7 @@ def twins_among(
         )  # whether it frees its input, and what it taps
         runs = tuple((ran or {}).get(name, ()))
         kind = (
-            _signature(blocks.get_submodule(index)),
+            signatures[name] if signatures else _signature(blocks.get_submodule(index)),
             name in model.checkpointed,
             unread,
             entering,
@@ -136,6 +167,12 @@ def watching(model: nn.Module) -> Iterator[dict[str, tuple[Layout, Layout]]]:
 
 def _layout(tensor: Tensor) -> Layout:
     return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.requires_grad
+
+
+def _like(layout: Layout) -> Tensor:
+    """A tensor of a layout on the meta device."""
+    shape, strides, dtype, requires_grad = layout
+    return torch.empty_strided(shape, strides, dtype=dtype, device="meta", requires_grad=requires_grad)
 
 
 def _signature(block: nn.Module) -> Any:
