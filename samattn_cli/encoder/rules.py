@@ -44,8 +44,14 @@ class Rules:
         self.tree = tree
         self.broken = broken
         self.flat = is_flat(tree)
+        self.values: dict[Loc, Any] = {}  # those that a rule has read
 
     def _get(self, *loc: int | str) -> Any:
+        if loc not in self.values:
+            self.values[loc] = self._read(loc)
+        return self.values[loc]
+
+    def _read(self, loc: Loc) -> Any:
         if loc in self.broken:
             return None
         node = self.tree.at(loc)

@@ -6,6 +6,7 @@ from dataclasses import field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from ..device.model import Device
 from ..encoder.model import EncoderConfig
@@ -14,7 +15,7 @@ from ..files.load import Loaded, load_located
 from ..files.sources import Files
 from ..records import dataclass, replace
 from .load_thresholds import ThresholdsFile
-from .readings import Encoder, Held, is_count
+from .readings import MOST_HELD, Encoder, Held, is_count
 from .recordings import Recordings
 from .references import Case
 from .targets import traced_encoder
@@ -27,16 +28,19 @@ class Encoders:
     """Encoders, loaded when they are first needed. Twins, which differ only in their name, share one `Encoder` and its passes.
 
     `named`: the paths of configs that the user named; these may be in another repository. `held`: those whose passes are held.
-    `causes`: why figures changed, by the two encoders and the metric.
+    `causes`: why figures changed, by the two encoders and the metric. `places`: the latest few configs, with the places of keys.
+    `of_path`: what was loaded or traced, by the path of its config.
     """
 
     file: ThresholdsFile
     recordings: Recordings
     named: frozenset[str] = frozenset()
-    loaded: dict[Case, Loaded | ConfigError] = field(default_factory=dict)
+    loaded: dict[Case, EncoderConfig | ConfigError] = field(default_factory=dict)
+    places: dict[Case, Loaded | ConfigError] = field(default_factory=dict)
     twins: dict[tuple[EncoderConfig, Device | None], Encoder] = field(default_factory=dict)
     devices: dict[str, Device | None] = field(default_factory=dict)
     traced: dict[Case, TracedEncoder | ConfigError] = field(default_factory=dict)
+    of_path: dict[str, dict[Case, Any]] = field(default_factory=dict)
     held: Held = field(default_factory=Held)
     causes: dict[tuple[object, ...], tuple[str, ...]] = field(default_factory=dict)
 
@@ -44,21 +48,32 @@ class Encoders:
         """The encoder of a case, or the error of loading it."""
         if case.is_traced:
             return self._traced(case)
-        loaded = self.located(case)
+        loaded = self.loaded[case] if case in self.loaded else self.located(case)
         if isinstance(loaded, ConfigError):
             return loaded
-        return self.twin(loaded.config, self._device(case.profile))
+        config = loaded.config if isinstance(loaded, Loaded) else loaded
+        return self.twin(config, self._device(case.profile))
 
     def located(self, case: Case) -> Loaded | ConfigError:
         """The config of a case with the places of its keys, or the error of loading it."""
-        if case not in self.loaded:
-            try:
-                self.loaded[case] = load_located(
-                    case.reference, self.file.overrides(case.profile), files=self._files(case)
-                )
-            except ConfigError as error:
-                self.loaded[case] = error
-        return self.loaded[case]
+        if case not in self.places:
+            if len(self.places) >= MOST_HELD:
+                self.places.pop(next(iter(self.places)))
+            self.places[case] = self._load(case)
+            located = self.places[case]
+            self._keep(case, self.loaded, located.config if isinstance(located, Loaded) else located)
+        return self.places[case]
+
+    def _keep(self, case: Case, known: dict[Case, Any], loaded: object) -> None:
+        """Keep what a case was loaded as, also by the path of its config."""
+        known[case] = self.of_path.setdefault(case.path, {})[case] = loaded
+
+    def _load(self, case: Case) -> Loaded | ConfigError:
+        try:
+            overrides = self.file.overrides(case.profile)
+            return load_located(case.reference, overrides, files=self._files(case))
+        except ConfigError as error:
+            return error
 
     def twin(self, config: EncoderConfig, device: Device | None) -> Encoder:
         """The encoder of a config, of today or of a base."""
@@ -75,8 +90,7 @@ class Encoders:
 
     def failed(self, path: str) -> list[tuple[Case, ConfigError]]:
         """Why a config could not be loaded: one error if it failed in all its profiles, else each different error once."""
-        every = chain(self.loaded.items(), self.traced.items())
-        of_path = [(case, loaded) for case, loaded in every if case.path == path]
+        of_path = [*self.of_path.get(path, {}).items()]
         failed = [(case, loaded) for case, loaded in of_path if isinstance(loaded, ConfigError)]
         problems = [error.problems for _, error in failed]
         if 1 < len(failed) == len(of_path) and set.intersection(*map(set, problems)):
@@ -87,9 +101,10 @@ class Encoders:
     def _traced(self, case: Case) -> TracedEncoder | ConfigError:
         if case not in self.traced:
             try:
-                self.traced[case] = traced_encoder(self.file, case, self._device(case.profile))
+                found: Any = traced_encoder(self.file, case, self._device(case.profile))
             except ConfigError as error:
-                self.traced[case] = error
+                found = error
+            self._keep(case, self.traced, found)
         return self.traced[case]
 
     def _files(self, case: Case) -> Files:

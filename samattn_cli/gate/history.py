@@ -150,9 +150,9 @@ def _unchecked_new_configs(
 ) -> Iterator[Change]:
     """New configs that `configs` of the base would match, and today's `configs` does not."""
     known = {*then, *(os.path.normpath(case.reference) for case in cases)}
-    own = {os.path.normpath(path) for path in (base.path, base.file.label) if path}
+    known |= {os.path.normpath(path) for path in (base.path, base.file.label) if path}
     for path, case in today.items():
-        if path not in known | own and Path(path).is_file():
+        if path not in known and Path(path).is_file():
             text = f"the new config {case.reference} is not checked: `configs` of the base would match it"
             yield Change("loosened", Message("new-config-unlisted", text), ("configs",))
 

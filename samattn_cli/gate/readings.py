@@ -84,9 +84,11 @@ class Encoder:
         return Passes(self.config, self.device, is_counted=self.is_counted)
 
     def drop(self) -> None:
-        """Drop the passes and what was made of them; the figures stay known."""
+        """Drop the passes, what was made of them, and the plan of the config; the figures stay known."""
         for name in ("passes", "analysis", "_layers", "_parts"):
             vars(self).pop(name, None)
+        for name in ("plan", "layers"):
+            vars(self.config).pop(name, None)
 
     @cached_property
     def analysis(self) -> Analysis:
