@@ -205,22 +205,20 @@ class _Engine:
         if node.unpacks and not self.unpacked:
             self.unpacked = True
             self.tape.record("unpack", "unpack")
-        results = [
-            self._hold_if_needed(edge, result)
-            for edge, result in zip(node.edges, node.backward(self.tape, *gradients), strict=True)
-        ]
+        edges, results = node.edges, node.backward(self.tape, *gradients)
+        held = [self._hold_if_needed(edge, result) for edge, result in zip(edges, results, strict=True)]
         if self.is_again:
             self._release(*node.saved)
-        reduced = [self._reduce(result) for result in results]
+        reduced = [self._reduce(result) if isinstance(result, Sum) else result for result in held]
         self._release(*[gradient.storage for gradient in gradients if gradient is not None])
         if not self.is_again:
             self._release(*node.saved)
         elif node.unpacks:
             self.to_unpack -= 1
             self._release(*() if self.to_unpack else self.checkpoint)
-        for edge, result in zip(node.edges, reduced, strict=True):
-            if result is not None:
-                self._deliver(edge, result, is_held=True)
+        for edge, gradient in zip(edges, reduced, strict=True):
+            if gradient is not None:
+                self._deliver(edge, gradient, is_held=True)
 
     def _hold_if_needed(self, edge: Edge | None, result: Tensor | Sum | None) -> Tensor | Sum | None:
         """Hold a gradient and return it, or None if nothing needs it."""
@@ -233,9 +231,7 @@ class _Engine:
             return None
         return result
 
-    def _reduce(self, result: Tensor | Sum | None) -> Tensor | None:
-        if not isinstance(result, Sum):
-            return result
+    def _reduce(self, result: Sum) -> Tensor:
         summed = self._hold_instead(result.gradient, self.tape.sum_to("sum", result.gradient, result.shape))
         return self._hold_instead(summed, self.tape.cast("grad_cast", summed, result.item_bytes))
 
@@ -302,9 +298,9 @@ class _Engine:
         return not any(gradient is other for buffer in self.buffers.values() for other in buffer)
 
     def _release(self, *storages: Storage) -> None:
+        holders = self.holders
         for storage in storages:
-            left = self.holders[storage] - 1
-            self.holders[storage] = left
+            left = holders[storage] = holders[storage] - 1
             if not left:
                 self.tape.free_storages(storage)
 

@@ -168,14 +168,18 @@ class Recorder:
             storage = tensor.storage
             if storage is not kept and storage not in storages:
                 storages.append(storage)
-        self.free_storages(*storages)
+        if storages:
+            self._free(tuple(storages))
 
     def free_storages(self, *storages: Storage) -> None:
         """Free `storages`: their last references are dropped."""
         if storages:
-            module, name = _names(self.scope, "free")
-            parameters = self._first_used(()) if self.unrecorded else ()
-            self.ops.append(Op(name, "free", module, 0, 0, parameters, 0, 0, (), (), storages))
+            self._free(storages)
+
+    def _free(self, storages: tuple[Storage, ...]) -> None:
+        module, name = _names(self.scope, "free")
+        parameters = self._first_used(()) if self.unrecorded else ()
+        self.ops.append(Op(name, "free", module, 0, 0, parameters, 0, 0, (), (), storages))
 
     def copy(self, template: Template, own: tuple[Storage, ...]) -> None:
         """Record the operations of a template with other storages."""

@@ -65,7 +65,9 @@ class Tensor:
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements; elements that a broadcast repeats count once."""
-        if self.has_numbers and 0 not in self.stride:
+        if (
+            self.storage.nbytes.__class__ is int and 0 not in self.stride
+        ):  # `has_numbers`, asked for each operand
             return math.prod(self.shape) * self.item_bytes
         nbytes: Dim = self.item_bytes
         for size, step in zip(self.shape, self.stride, strict=True):
@@ -165,6 +167,8 @@ class Tensor:
 
     def expanded(self, shape: Shape) -> Tensor:
         """Broadcast to `shape`: repeats dimensions of size 1 and adds leading ones; no copy, and no backward."""
+        if shape is self.shape:
+            return self
         more = len(shape) - len(self.shape)
         out = (
             replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
@@ -256,7 +260,7 @@ class Tensor:
 
 def _is_repeated(own: Dim, size: Dim) -> bool:
     """Whether a dimension has to be repeated to have a size; a symbol may stand for 1."""
-    if not isinstance(size, int) and isinstance(own, int | Lanes) and own == 1:
+    if size.__class__ is not int and isinstance(own, int | Lanes) and own == 1:
         return True
     return bool(size != own)
 
