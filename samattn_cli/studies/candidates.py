@@ -121,6 +121,11 @@ class Grown:
         """Blocks that do not pad run their windows one by one, so each number of windows needs its own pass."""
         return all(BLOCKS[stage.block].pads for stage in self.config.stages)
 
+    @property
+    def are_like(self) -> bool:
+        """Whether many of those near each other have the same operations: each of several stages may pad or not."""
+        return not self.growing.is_of_parts or len(self.config.stages) == 1
+
     def __len__(self) -> int:
         return len(next(iter(self.points.values())))
 

@@ -22,13 +22,15 @@ from ..records import replace
 from ..reports.candidate import Candidate
 from ..reports.checkpoints import CheckpointAnswer
 from ..reports.fit import Answer, AsItIs, Fit, Gap, Unmodelled, Vary
+from ..tape.script import play
 from .arguments import check_config
-from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
+from .candidates import Candidates, Grown, batch_size, global_layers, grown, own_aspect, resolution
 from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
 from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
 from .readers import FIGURES
+from .together import Run, runs_together
 
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
 MODES = ("inference", "training")
@@ -255,12 +257,18 @@ class Edge:
 
 @dataclass
 class Tried:
-    """Candidates in a mode, in a memory; the passes of each are kept, and so is the replay of each."""
+    """Candidates in a mode, in a memory; the passes of each are kept, and so is the replay of each.
+
+    Attributes:
+        known: the passes of those that had one of their own.
+        together: the runs of those that were passed over the Tape together.
+    """
 
     candidates: Candidates
     mode: str
     memory: int | Device
     known: dict[int, Passes] = field(default_factory=dict)
+    together: dict[int, Run] = field(default_factory=dict)
 
     def passes(self, place: int) -> Passes:
         """Those of one candidate."""
@@ -268,12 +276,34 @@ class Tried:
             self.known[place] = _passes_in(self.memory, _in(self.mode, self.candidates[place]))
         return self.known[place]
 
+    def pass_together(self, places: Iterable[int]) -> None:
+        """Pass candidates over the Tape together, if they can be and have no pass yet: they will all be asked about."""
+        new = [place for place in places if place not in self.known and place not in self.together]
+        if (
+            isinstance(self.candidates, Grown)
+            and self.candidates.are_like
+            and isinstance(self.memory, Device)
+        ):
+            config = _in(self.mode, self.candidates.config)
+            self.together |= runs_together(config, self.candidates.points, new, self.memory)
+
+    def live_bytes(self, place: int) -> int:
+        """The most that is live in a candidate."""
+        if place in self.together:
+            return self.together[place].live_bytes
+        return self.passes(place).peak_bytes  # type: ignore[no-any-return]
+
     def is_near(self, place: int) -> bool:
         """Whether a candidate has to be replayed to know whether it fits, if its live bytes do."""
-        return not fits_by_live(self.passes(place).peak_bytes, bytes_of(self.memory))
+        return not fits_by_live(self.live_bytes(place), bytes_of(self.memory))
 
     def has_room(self, place: int) -> bool:
         """Whether all kernels of a candidate can be launched, and the allocator of a device finds room for it."""
+        if place in self.together:
+            run, usable = self.together[place], bytes_of(self.memory)
+            if run.is_refused or run.live_bytes > usable:
+                return False
+            return not self.is_near(place) or play(run.script, usable).stopped_at is None
         passes = self.passes(place)
         if isinstance(self.memory, int):
             return not refused(passes)
@@ -350,15 +380,18 @@ def _last_with_room(tried: Tried, edge: Edge, low: int, highest: int) -> int:
         highest: the largest that may have room.
     """
     above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps]
+    tried.pass_together(above[:MOST_TRIED])
     return max([low, *(place for place in above[:MOST_TRIED] if tried.has_room(place))])
 
 
 def _with_gaps(tried: Tried, edge: Edge, low: int) -> Edge:
     """The edge, which is at `low`, and the gaps near it."""
-    below = (place for place in range(low - 1, -1, -1) if place not in edge.gaps)
-    near = list(takewhile(tried.is_near, islice(below, MOST_TRIED + 1)))
+    below = [*islice((place for place in range(low - 1, -1, -1) if place not in edge.gaps), MOST_TRIED + 1)]
+    if below and tried.is_near(below[0]):
+        tried.pass_together(below)
+    near = list(takewhile(tried.is_near, below))
     without = [place for place in near[:MOST_TRIED] if not tried.has_room(place)]
-    gaps = edge.gaps | {place: tried.passes(place).peak_bytes for place in without}
+    gaps = edge.gaps | {place: tried.live_bytes(place) for place in without}
     return replace(
         edge,
         place=low,
@@ -371,6 +404,11 @@ def _with_gaps(tried: Tried, edge: Edge, low: int) -> Edge:
 def _reserved(tried: Tried, places: Iterable[int]) -> Iterator[tuple[int, int]]:
     """What the allocator would reserve, for those candidates whose kernels can all be launched."""
     for place in places:
+        if place in tried.together:
+            run = tried.together[place]
+            if not run.is_refused:
+                yield place, play(run.script).reserved
+            continue
         passes = tried.passes(place)
         if not refused(passes):
             yield place, (passes.room and passes.room.reserved_bytes) or 0

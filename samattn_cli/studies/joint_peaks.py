@@ -33,7 +33,7 @@ def joint_peaks(
     Where numbers might not fit 64 bits, they are lower bounds above `limit`.
     """
     trains = PEAKS["training"] in metrics
-    if not is_piecewise(config, training=trains):
+    if not is_piecewise(config, training=trains) or not len(next(iter(points.values()))):
         return None
     fits = _scores(config, points) < MOST
     found = {metric: np.zeros(len(fits), np.int64) for metric in metrics}

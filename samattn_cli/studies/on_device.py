@@ -148,7 +148,7 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
 def room(passes: Passes, device: Device) -> InMemory:
     """The same as `in_memory`, for a search over many runs: its peaks take less time, and `usage` takes more."""
     passes = on(passes, device)
-    if refused(passes) or (found := _script(passes, device)) is None:
+    if refused(passes) or (found := script_on(passes, device)) is None:
         return in_memory(passes, device)
     from ..tape.script import play
 
@@ -159,7 +159,7 @@ def room(passes: Passes, device: Device) -> InMemory:
     return InMemory(False, lambda: replayed(passes, cuda), played.stopped_at, play=lambda: play(script))
 
 
-def _script(passes: Passes, device: Device) -> tuple[tuple[Part, ...], Cuda] | None:
+def script_on(passes: Passes, device: Device) -> tuple[tuple[Part, ...], Cuda] | None:
     """The requests of a run on a CUDA device, if they can be written down."""
     cuda = cuda_of(device)
     if cuda is None or _differs_by_capacity(passes):

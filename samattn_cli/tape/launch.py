@@ -63,5 +63,8 @@ def _refusals(op: Op, kernel: Kernel) -> Iterator[Refused]:
 
 def parts_of(batch: int) -> Iterator[int]:
     """The sizes of the parts in which memory-efficient attention runs a batch."""
+    if batch <= MOST_BLOCKS:
+        yield batch
+        return
     for start in range(0, batch, MOST_BLOCKS):
         yield min(MOST_BLOCKS, batch - start)

@@ -8,6 +8,7 @@ from functools import partial
 
 from ..records import dataclass
 from .inside import LT_KEPT_SINCE, Cuda, has_bias, is_product, steps
+from .lanes import has_lanes, steps_of_each
 from .ops import Op, Recording
 from .storage import Storage
 
@@ -150,7 +151,7 @@ def _while_it_runs(
     op: Op, cuda: Cuda, kept: frozenset[Storage], resident: frozenset[Storage]
 ) -> Iterator[Request]:
     """Its results, its internal allocations, and the frees of these."""
-    what = steps(op, cuda)
+    what = steps_of_each(op, cuda) if has_lanes(op) else steps(op, cuda)
     results = iter([each for each in op.allocates if each not in what])
     kind_of = partial(_kind, kept=kept, resident=resident)
     taken, count = dict[int, None](), 0

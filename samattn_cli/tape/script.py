@@ -20,9 +20,10 @@ from ..records import dataclass
 from .allocator import DEFAULT, LARGEST_SMALL, UNIT, Allocator, segment_for
 from .encoder import ForwardPass
 from .inside import Cuda
+from .ops import Buffer
 from .replay import Place, Player, StepPlayer
 from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, Program
-from .storage import Storage
+from .storage import Dim, Storage
 from .training import TrainingStep
 
 NOWHERE: Section = ("", "forward")
@@ -131,6 +132,15 @@ class Writing(Player):
                 append(-(-self.workspaces[nbytes] // UNIT))
         self.writer.made = made
 
+    @property
+    def image_bytes(self) -> Dim:
+        """Bytes of the image."""
+        return self.passed.image.storage.nbytes
+
+    def buffer_bytes(self, buffer: Buffer) -> Dim:
+        """Bytes of a buffer."""
+        return buffer.nbytes
+
     def enter(self, section: Section) -> None:
         """A section begins."""
         self.mark(section)
@@ -171,6 +181,21 @@ def script_of(run: ForwardPass | TrainingStep, cuda: Cuda) -> tuple[Part, ...]:
     player.mark(NOWHERE)
     player.play_run()
     return tuple(_parts(writer.events, player.marks))
+
+
+def at_lane(script: Sequence[Part], lane: int) -> tuple[Part, ...]:
+    """The script of one encoder of those that were run together."""
+    known: dict[int, int] = {}
+
+    def number(event: Any) -> int:
+        if type(event) is int:
+            return event
+        key = id(event)
+        if key not in known:
+            known[key] = int(event.numbers[lane])
+        return known[key]
+
+    return tuple([Part(part.section, part.counts, tuple(map(number, part.events))) for part in script])
 
 
 def _parts(events: list[int], marks: list[tuple[int, Section, bool]]) -> Iterator[Part]:

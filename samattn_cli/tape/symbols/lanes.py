@@ -51,16 +51,17 @@ class Lot:
         return first if (numbers == first).all() else Lanes(self, numbers)
 
     def holds(self, true: Numbers) -> bool:
-        """Whether a relation holds in the lanes that are left; if in some only, go on with those."""
+        """Whether a relation holds in the lanes that are left; if in some only, go on with those or with the others: with more."""
         if self._left is not None:
             true = true[self._left]
-        if true.all():
-            return True
-        if not true.any():
-            return False
-        self.out.append(self.left[~true])
-        self._left = self.left[true]
-        return True
+        number = int(true.sum())
+        if number == len(true) or not number:
+            return bool(number)
+        goes_on = 2 * number >= len(true)
+        kept = true if goes_on else ~true
+        self.out.append(self.left[~kept])
+        self._left = self.left[kept]
+        return goes_on
 
 
 class Lanes:
@@ -117,6 +118,8 @@ class Lanes:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
+        if isinstance(other, Lanes) and other.lot is not self.lot:
+            return False  # as the key of a cache
         return isinstance(other, int | Lanes) and self.lot.holds(self.numbers == _numbers(other))
 
     def __ne__(self, other: object) -> bool:
@@ -141,9 +144,9 @@ class Lanes:
         return hash(self.numbers.tobytes())
 
     def __int__(self) -> int:
-        left = self.numbers[self.lot.left]
-        self.lot.holds(self.numbers == left[0])
-        return int(left[0])
+        while not self.lot.holds(self.numbers == self.numbers[self.lot.left[0]]):
+            pass  # goes on with those that have other numbers, until they have one
+        return int(self.numbers[self.lot.left[0]])
 
     __index__ = __int__
 
