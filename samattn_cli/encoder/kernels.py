@@ -60,8 +60,8 @@ def unfit(kernel: str, config: EncoderConfig) -> Message | None:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
         return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
-    shifts = (unfit_shift(kernel, layer) for layer in config.layers)
-    stages = map(of_stage, dict.fromkeys(layer.stage for layer in config.layers))
+    shifts = (unfit_shift(kernel, layer) for layer in config.kinds)
+    stages = map(of_stage, dict.fromkeys(layer.stage for layer in config.kinds))
     return unfit_implementation(config, kernel) or next(filter(None, (*stages, *shifts)), None)
 
 

@@ -714,6 +714,14 @@ class EncoderConfig:
         return tuple(part for part in self.plan if isinstance(part, LayerConfig))
 
     @cached_property
+    def kinds(self) -> tuple[LayerConfig, ...]:
+        """The first block of each kind in each stage."""
+        found: dict[tuple[int, int], LayerConfig] = {}
+        for layer in self.layers:
+            found.setdefault((layer.stage_index, id(layer.kind)), layer)
+        return tuple(found.values())
+
+    @cached_property
     def trained(self) -> frozenset[str]:
         """The names of the parts and blocks whose weights a training step changes; without adapters in frozen blocks."""
         return trained_parts(self.run.trains, [part.name for part in self.plan])

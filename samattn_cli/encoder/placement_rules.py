@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """What is wrong with where the blocks of a stage attend, at the first block that has a problem."""
-    for layer in (layer for layer in config.layers if layer.stage_index == number):
+    for layer in (layer for layer in config.kinds if layer.stage_index == number):
         if not _cuts(layer).divides(layer.grid):
             yield _not_divided(config, layer)
             return

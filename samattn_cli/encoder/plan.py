@@ -270,8 +270,10 @@ def _layers(
     """
     layers = []
     same: dict[Placement, Placement] = {}
+    kinds: dict[tuple[int, ...], tuple[Hashable, ...]] = {}
     for position in range(stage.depth):
         layer = _layer(stage, before, first + position, number, position, stream, same)
+        vars(layer)["kind"] = kinds.setdefault(tuple(map(id, layer.kind)), layer.kind)
         layers.append(layer)
         leaving = layer.out_grid, stage.embed_dim, layer.layout
         if leaving != (stream.grid, stream.dim, stream.layout):

@@ -61,7 +61,7 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
                     "stage: remove it",
                 ),
             )
-    for layer in config.layers:
+    for layer in config.kinds:
         if problem := unfit_shift(config.run.attention, layer):
             yield ("run", "attention"), problem
     yield from PATCH_EMBEDS[config.patch_embed].problems(config, 0)

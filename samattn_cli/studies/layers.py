@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
+from itertools import repeat
 from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from ..tape.encoder import Segment
 from ..tape.memory import saved_by_op
 from ..tape.ops import SCORES, Op, Recording
 from ..tape.shares import share_of
-from ..tape.training import PHASES, Moment
+from ..tape.training import PHASES, Moment, operation_at
 from ..units import rounded
 from .attention_kernels import kernels_in
 from .on_device import on
@@ -77,7 +78,9 @@ class At:
 
 def parts_of(passes: Passes) -> tuple[PartReport, ...]:
     """The parts next to the blocks."""
-    return tuple(PartReport(**_figures(PART, at)) for at in segments_of(passes).values() if at.block is None)
+    segments = enumerate(passes.forward.segments)
+    ats = [At(passes, number) for number, segment in segments if segment.layer is None]
+    return tuple(PartReport(**_figures(PART, at)) for at in ats)
 
 
 def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
@@ -88,33 +91,58 @@ def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
 def _layers_of(passes: Passes) -> Iterator[LayerReport]:
     """Layers with the same recordings in the same memory share all figures but `OF_ONE`."""
     found: dict[Hashable, LayerReport] = {}
-    for at in segments_of(passes).values():
-        if at.block is not None:
-            alike = tuple(_alike(at))
+    most = _of_training(passes)
+    for number, (segment, alike) in enumerate(zip(passes.forward.segments, _alike(passes), strict=True)):
+        if segment.layer is not None:
             if alike not in found:
-                found[alike] = LayerReport(**_figures(LAYER, at))
-            yield replace(found[alike], **_figures(OF_ONE, at))
+                found[alike] = LayerReport(**_figures(LAYER, At(passes, number)))
+            nbytes, op = most[segment.name]
+            yield replace(
+                found[alike],
+                name=segment.name,
+                index=segment.layer.index,
+                training_bytes=nbytes,
+                training_op=op,
+            )
 
 
-def _alike(at: At) -> Iterator[Hashable]:
-    """What the figures of a layer are read from, but for those of `OF_ONE`; recordings, and what is kept with them, by identity."""
-    passes, number, segment = at.passes, at.number, at.segment
-    used, step, target = passes.memory[number], passes.step, on(passes, passes.device)
-    training = step.forward.segments[number]
-    yield segment.recording
-    yield at.layer.stage_index
-    yield passes.all_global.forward.segments[number].recording
-    yield used.before
-    yield id(used.liveness)
-    yield step.saved_bytes[number]
-    yield training.recording
-    yield training.is_run_again
-    yield target.recordings[number]
-    yield id(at.time)
-    if passes.trains:
-        for phase in PHASES:
-            yield step.before[segment.name, phase]
-            yield id(step.moments[segment.name, phase].liveness)
+def _of_training(passes: Passes) -> dict[str, tuple[int, str]]:
+    """The most bytes live in each part and block in a training step, and the operation, named in it."""
+    found: dict[str, tuple[int, str]] = {}
+    for (name, phase), moment in passes.step.moments.items():
+        if name not in found or found[name][0] < moment.nbytes:
+            op = "" if moment.liveness is None else moment.liveness.peak_op
+            found[name] = moment.nbytes, operation_at((name, phase), op).removeprefix(f"{name}.")
+    return found
+
+
+def _alike(passes: Passes) -> Iterator[Hashable]:
+    """What the figures of each layer are read from, but for those of `OF_ONE`.
+
+    Recordings, and what is kept with them, are compared by identity; so is memory, as walks share what is equal.
+    """
+    step, target = passes.step, on(passes, passes.device)
+    segments, training = passes.forward.segments, step.forward.segments
+    as_global = passes.all_global.forward.segments
+    own = zip(
+        [segment.recording for segment in segments],
+        [segment.layer and segment.layer.stage_index for segment in segments],
+        [segment.recording for segment in as_global],
+        map(id, passes.memory),
+        step.saved_bytes,
+        [segment.recording for segment in training],
+        [segment.is_run_again for segment in training],
+        target.recordings,
+        map(id, passes.times) if passes.times else repeat(None, len(segments)),
+        strict=True,
+    )
+    if not passes.trains:
+        return own
+    sections = [[(segment.name, phase) for phase in PHASES] for segment in segments]
+    live = (
+        (step.before[section], id(step.moments[section].liveness)) for each in sections for section in each
+    )
+    return zip(own, *[live] * len(PHASES), strict=True)
 
 
 def segments_of(passes: Passes) -> dict[str, At]:
@@ -229,8 +257,8 @@ LAYER: dict[str, Callable[[At], Any]] = PART | {
 }
 """A reader for each key of a `LayerReport`."""
 
-OF_ONE = {name: LAYER[name] for name in ("name", "index", "training_bytes", "training_op")}
-"""Readers for what layers that are alike do not share."""
+OF_ONE = ("name", "index", "training_bytes", "training_op")
+"""What layers that are alike do not share."""
 
 
 @lru_cache(maxsize=64)

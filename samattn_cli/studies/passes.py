@@ -15,11 +15,10 @@ from ..reports.analysis import Costs, Figures
 from ..tape.counted import CountedPass, counted
 from ..tape.encoder import ForwardPass, Segment, forward
 from ..tape.launch import Refused, refused
-from ..tape.memory import SegmentMemory, live_before, walk, weights_bytes
+from ..tape.memory import SegmentMemory, live_before, peak_of, walk, weights_bytes
 from ..tape.ops import Op, Recording
 from ..tape.sdpa_call import AMPERE, Target
 from ..tape.storage import Dim, Storage
-from ..tape.symbols.formula import greatest
 from ..tape.training import TrainingStep, training_step
 from .readers import FIGURES
 
@@ -296,7 +295,7 @@ class Passes:
     @property
     def peak_bytes(self) -> Dim:
         """The peak of the run's mode."""
-        return greatest(self.section_peaks.values())
+        return self.step.peak_bytes if self.trains else peak_of(self.memory)
 
     def larger_than(self, limit: int) -> Iterator[str]:
         """The parts and layers (or the optimizer) with more than `limit` live bytes in the run's mode."""

@@ -11,9 +11,9 @@ from .. import figures
 from ..encoder.model import EncoderConfig
 from ..figures import Figure
 from ..tape.counted import Sums
+from ..tape.memory import peak_of
 from ..tape.ops import Op, Recording
 from ..tape.storage import Dim
-from ..tape.symbols.formula import greatest
 from ..units import ITEM_BYTES
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _of_kind(kind: str, passes: Passes) -> int | None:
 
 
 OF_ENCODER: dict[str, Callable[[Passes], Dim]] = {
-    "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),
+    "peak_bytes": lambda passes: peak_of(passes.memory),
     "training_bytes": lambda passes: passes.step.peak_bytes,
     "communication_bytes": lambda passes: 0 if passes.sent is None else passes.sent.bytes,
     "latency_ms": lambda passes: passes.latency and passes.latency.ms,

@@ -143,6 +143,11 @@ class ForwardPass:
     segments: tuple[Segment, ...]
 
     @cached_property
+    def recordings(self) -> Counter[Recording]:
+        """The recordings of its segments, and how many segments share each."""
+        return Counter([segment.recording for segment in self.segments])
+
+    @cached_property
     def params(self) -> Dim:
         """Numbers in the weights."""
         return self.total("params")
@@ -164,7 +169,7 @@ class ForwardPass:
 
     def total(self, key: str) -> Dim:
         """The sum of a number of the recordings, such as "bytes_read", over all parts and blocks."""
-        return sum([getattr(segment.recording, key) for segment in self.segments])
+        return sum([many * getattr(recording, key) for recording, many in self.recordings.items()])
 
 
 def forward(
@@ -266,7 +271,7 @@ def without_parallel(config: EncoderConfig) -> EncoderConfig:
 
 def _lot_of(config: EncoderConfig) -> int | None:
     """The number of the lot whose points a config with formulas is for; None for one of numbers."""
-    sides: Iterator[Dim] = chain(config.input_shape, *(layer.placement.size or () for layer in config.layers))
+    sides: Iterator[Dim] = chain(config.input_shape, *(layer.placement.size or () for layer in config.kinds))
     return next((side.space.lot for side in sides if isinstance(side, Formula)), None)
 
 
@@ -387,7 +392,10 @@ class _Driver:
         self.twins: dict[Hashable, Segment] = {}
         self.kinds: dict[Hashable, int] = {}  # the number of each kind of block
         self.latest: dict[Hashable, _Latest] = {}  # the twins by their input
-        self.known: dict[tuple[int, ...], int] = {}  # the same by the identities of what is compared
+        self.known: dict[int, int] = {}  # the same by the identity of what is compared
+        self.is_plain = not (
+            self.uses or self.stages or config.unread
+        )  # each part has one input, the last output
         self.kept: set[Storage] = set()  # for backward, by all segments so far
         self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
         self.unread: list[Segment] = []  # segments so far whose outputs nothing reads
@@ -431,23 +439,27 @@ class _Driver:
 
     def _latest_twin(self, part: LayerConfig, x: Tensor) -> _Latest | None:
         """The twin of a block that has one input, which nothing else uses, as of an earlier block of the same input; if there is one."""
+        if not self.is_plain and not self._is_simple(part):
+            return None
+        return None if x.storage.is_weight else self.latest.get(self._state(part, x))
+
+    def _is_simple(self, part: LayerConfig) -> bool:
+        """Whether a block has one input, and nothing else that parts have made matters to it, nor what it makes to others."""
         name = part.name
-        if self.tapped or self.unread or x.storage.is_weight or self._is_used(name):
-            return None
-        if name in self.stages or name in self.config.unread:
-            return None
-        return self.latest.get(self._state(part, x))  # a block of its kind has no taps and holds nothing
+        if self.tapped or self.unread or self._is_used(name):
+            return False
+        return name not in self.stages and name not in self.config.unread
 
     def _is_used(self, name: str) -> bool:
         """Whether a later part taps or holds an output of a part."""
         return bool(self.uses) and bool(self.uses[name] or self.uses[first_output(name)])
 
     def _kind(self, part: LayerConfig) -> int:
-        """The number of its kind. Most blocks consist of the same objects, which need no comparison."""
-        same = tuple(map(id, part.kind))
-        if same not in self.known:
-            self.known[same] = self.kinds.setdefault(part.kind, len(self.kinds))
-        return self.known[same]
+        """The number of its kind. Most blocks of a kind have one object for it, which needs no comparison."""
+        number = self.known.get(id(part.kind))
+        if number is None:
+            number = self.known[id(part.kind)] = self.kinds.setdefault(part.kind, len(self.kinds))
+        return number
 
     def _is_free(self, tensor: Tensor) -> bool:
         """Whether no later part taps it, and it is not a buffer that a part has given to others."""
@@ -712,6 +724,7 @@ class _BackwardDriver:
         self.callers = {gradient.storage for gradient in self.gradients.values()}
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
         self.done: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...]]] = {}
+        self.latest: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...], Tensor]] = {}
         self.blocks = _backwards(forward_pass.image.item_bytes, accumulating, self.moved)
 
     def only(self, segment: Segment, handed: Handed) -> None:
@@ -724,6 +737,26 @@ class _BackwardDriver:
 
     def run(self, segment: Segment) -> BackwardRun:
         """The backward of one segment."""
+        output = (segment.name, 0)
+        is_simple = (
+            len(segment.outputs) == len(segment.sources) == len(self.gradients) == 1 and not self.returned
+        )
+        gradient = self.gradients.get(output) if is_simple else None
+        if gradient is None:
+            return self._run(segment)
+        alike = (segment.recording, segment.is_checkpointed, segment.shared, id(gradient))
+        state = (*alike, len(self.kept_by_weights))
+        if state not in self.latest:
+            run = self._run(segment)
+            results = tuple(self.gradients.get(source) for source in segment.sources)
+            if len(self.kept_by_weights) == state[-1]:
+                self.latest[state] = run, results, gradient
+            return run
+        run, (result,), _ = self.latest[state]
+        self.gradients = {} if result is None else {segment.sources[0]: result}
+        return run
+
+    def _run(self, segment: Segment) -> BackwardRun:
         outputs = [(segment.name, index) for index in range(len(segment.outputs))]
         gradients = tuple(self.gradients.pop(output, None) for output in outputs)
         pending = tuple(self.gradients.pop(source, None) for source in segment.sources)

@@ -5,15 +5,18 @@ Every allocation is rounded up to 512 bytes, as PyTorch's CUDA caching allocator
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from operator import attrgetter
 
 from ..records import dataclass
 from ..units import rounded
-from .encoder import ForwardPass
+from .encoder import ForwardPass, Segment
 from .ops import Op, Recording, parameter_elements
 from .storage import Dim, Storage
 from .symbols.formula import greatest, largest_ones
+
+_recording = attrgetter("recording")
 
 
 class LifetimeError(Exception):
@@ -75,10 +78,9 @@ class Liveness:
 
 def weights_bytes(forward: ForwardPass) -> Dim:
     """Memory of the weights and buffers; each is an allocation of its own."""
-    recordings = [segment.recording for segment in forward.segments]
-    return sum(map(buffers_bytes, recordings)) + sum(
-        weights_of_recording(recording, forward.image.item_bytes) for recording in recordings
-    )
+    recordings, item_bytes = forward.recordings.items(), forward.image.item_bytes
+    buffers = sum(many * buffers_bytes(recording) for recording, many in recordings)
+    return buffers + sum(many * weights_of_recording(recording, item_bytes) for recording, many in recordings)
 
 
 def buffers_bytes(recording: Recording) -> Dim:
@@ -88,33 +90,63 @@ def buffers_bytes(recording: Recording) -> Dim:
 
 def cached_bytes(forward: ForwardPass) -> Dim:
     """Memory of what the code of modules caches for all forwards after the first; `weights_bytes` has it too."""
-    buffers = (buffer for segment in forward.segments for buffer in segment.recording.buffers)
-    return sum(rounded(buffer.nbytes) for buffer in buffers if buffer.cached is not None)
+    return sum(
+        many * rounded(buffer.nbytes)
+        for recording, many in forward.recordings.items()
+        for buffer in recording.buffers
+        if buffer.cached is not None
+    )
 
 
 def gradients_bytes(forward: ForwardPass) -> Dim:
     """Memory of the gradients of the weights that train."""
     item_bytes = forward.image.item_bytes
+    recordings = forward.recordings.items()
     return sum(
-        weights_of_recording(segment.recording, item_bytes, frozen=False) for segment in forward.segments
+        many * weights_of_recording(recording, item_bytes, frozen=False) for recording, many in recordings
     )
 
 
 def trained(forward: ForwardPass) -> Dim:
     """Numbers in the weights that train."""
-    weights = (weight for segment in forward.segments for weight in segment.recording.parameters)
-    return sum(parameter_elements(weight) for weight in weights if weight.trains)
+    return sum(
+        many * parameter_elements(weight)
+        for recording, many in forward.recordings.items()
+        for weight in recording.parameters
+        if weight.trains
+    )
 
 
 def walk(forward: ForwardPass, *, trains: bool = False) -> Iterator[SegmentMemory]:
-    """The memory of each segment of an inference forward in order; or as if it were of a run that `trains`."""
+    """The memory of each segment of an inference forward in order; or as if it were of a run that `trains`.
+
+    Segments with the same memory share one object.
+    """
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
     keeps_graph = trains or forward.config.run.keeps_graph
-    for segment in forward.segments:
-        kept = segment.kept | segment.shared if keeps_graph else frozenset()
-        liveness = live_over(segment.recording, kept)
-        yield SegmentMemory(live, liveness)
+    lives = kept_live(forward.segments) if keeps_graph else map(live_over, map(_recording, forward.segments))
+    found: dict[tuple[int, int], SegmentMemory] = {}
+    for liveness in lives:
+        alike = live if type(live) is int else id(live), id(liveness)
+        if alike not in found:
+            found[alike] = SegmentMemory(live, liveness)
+        yield found[alike]
         live = live + liveness.change
+
+
+def kept_live(segments: Sequence[Segment]) -> Iterator[Liveness]:
+    """The liveness of the forward of each segment, in which autograd keeps tensors."""
+    found: dict[tuple[Recording, int, int], Liveness] = {}
+    for segment in segments:
+        alike = segment.recording, id(segment.kept), id(segment.shared)
+        if alike not in found:
+            found[alike] = live_over(segment.recording, segment.kept | segment.shared)
+        yield found[alike]
+
+
+def peak_of(memory: Iterable[SegmentMemory]) -> Dim:
+    """The most bytes live at once in any of some segments."""
+    return greatest([used.peak_bytes for used in {id(used): used for used in memory}.values()])
 
 
 @lru_cache(maxsize=64)

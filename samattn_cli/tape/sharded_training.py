@@ -168,6 +168,11 @@ class ShardedStep(TrainingStep):
         return self._count.moments
 
     @cached_property
+    def peaks(self) -> dict[Section, Dim]:
+        """The bytes of those moments."""
+        return {section: moment.nbytes for section, moment in self.moments.items()}
+
+    @cached_property
     def before(self) -> dict[Section, Dim]:
         """What is live when the operations of each segment begin, forward and then backward."""
         return self._count.before

@@ -24,6 +24,7 @@ from .memory import (
     Liveness,
     cached_bytes,
     gradients_bytes,
+    kept_live,
     live_over,
     saved_bytes,
     trained,
@@ -191,8 +192,7 @@ class TrainingStep:
     @cached_property
     def kept(self) -> tuple[Liveness, ...]:
         """The liveness of each segment's forward, in which autograd keeps tensors."""
-        segments = self.forward.segments
-        return tuple(live_over(segment.recording, segment.kept | segment.shared) for segment in segments)
+        return tuple(kept_live(self.forward.segments))
 
     @cached_property
     def undone(self) -> tuple[Liveness, ...]:
@@ -328,7 +328,9 @@ class TrainingStep:
     def kept_bytes(self) -> Dim:
         """Memory of the activations that are kept at the end of the forward, including the output."""
         changes = sum(liveness.change for liveness in self.kept)
-        return changes - sum(map(uncached_bytes, self.forward.segments))
+        return changes - sum(
+            uncached_bytes(segment) for segment in self.forward.segments if segment.recording.cached
+        )
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
@@ -339,7 +341,12 @@ class TrainingStep:
     @cached_property
     def peaks(self) -> dict[Section, Dim]:
         """The bytes of those moments."""
-        return {section: moment.nbytes for section, moment in self.moments.items()}
+        lives = [*self.kept, *map(live_over, reversed(self.recordings))]
+        most = {id(liveness): liveness.peak_bytes for liveness in {id(each): each for each in lives}.values()}
+        before = zip(self.before.items(), lives, strict=True)
+        peaks = {section: live + most[id(liveness)] for (section, live), liveness in before}
+        step = self._optimizer_step()
+        return peaks | {step.section: step.nbytes}
 
     @cached_property
     def peak_bytes(self) -> Dim:
