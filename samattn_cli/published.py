@@ -6,7 +6,6 @@ They are data: what was printed, where, and the convention that it follows. `tap
 from __future__ import annotations
 
 import json
-from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -51,11 +50,11 @@ class Published:
 
     def prints(self, count: int) -> bool:
         """Whether `count` rounds to the figure as printed."""
-        step = Decimal(1).scaleb(Decimal(self.figure).as_tuple().exponent)  # type: ignore[arg-type]
-        return self._scaled(count).quantize(step, ROUND_HALF_UP) == Decimal(self.figure)
+        from decimal import ROUND_HALF_UP, Decimal  # not at start-up: few encoders have published figures
 
-    def _scaled(self, count: int) -> Decimal:
-        return Decimal(count).scaleb(-_PREFIXES[self.unit[:1]])
+        step = Decimal(1).scaleb(Decimal(self.figure).as_tuple().exponent)  # type: ignore[arg-type]
+        scaled = Decimal(count).scaleb(-_PREFIXES[self.unit[:1]])
+        return scaled.quantize(step, ROUND_HALF_UP) == Decimal(self.figure)
 
 
 @cache

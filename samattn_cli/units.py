@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, Literal
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -103,6 +102,8 @@ def format_growth(share: float) -> str:
     percent = 100 * share
     if not percent or abs(percent) >= SMALLEST_PERCENT:
         return format_change(-share)
+    from decimal import Decimal  # not at start-up: few figures need it
+
     return Rounded(f"{Decimal(f'{percent:.0e}'):+f} %", share, "%")
 
 
@@ -171,6 +172,8 @@ def format_amount(value: float, unit: str) -> str:
 def format_exact(value: float, unit: str) -> str:
     """Every digit of a figure: (6_442_450_945, "B") -> "6,442,450,945 B", (0.9434, "%") -> "94.34 %"."""
     if unit == "%":
+        from decimal import Decimal  # not at start-up: few figures need it
+
         return f"{(Decimal(str(value)) * 100).normalize():f} %"
     whole = math.isfinite(value) and value == int(value)
     return f"{int(value) if whole else value:,} {unit}".strip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -83,6 +82,8 @@ def folder_lock(path: Path) -> Iterator[None]:
 
 def staged_file(path: Path, content: Content) -> Path:
     """Write a temporary file in the folder of a path, ready to replace it."""
+    import tempfile  # not at start-up: most commands write no file
+
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

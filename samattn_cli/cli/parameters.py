@@ -13,6 +13,7 @@ import typer
 
 from ..encoder.presets import devices, presets
 from ..errors import UsageError
+from ..patterns import pattern
 from ..render import ALIASES, TEXTS
 from ..shell import command
 from ..spelling import known_as
@@ -130,7 +131,7 @@ ThresholdsFile = Annotated[
     ),
 ]
 
-CUDA = re.compile(r"cuda(:\d+)?")
+CUDA = pattern(r"cuda(:\d+)?")
 SEVERAL = {
     "image_size": "--resolutions",
     "batch_size": "--batch-sizes",

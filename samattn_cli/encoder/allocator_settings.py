@@ -5,10 +5,10 @@ Source: c10/core/AllocatorConfig.cpp of PyTorch 2.14.1. `tape/allocator.py` has 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from ..errors import UsageError, did_you_mean
+from ..patterns import pattern
 
 LEAST_SPLIT_MB = 20
 """torch refuses a smaller max_split_size_mb."""
@@ -16,7 +16,7 @@ LEAST_SPLIT_MB = 20
 WITHOUT_EFFECT = "garbage_collection_threshold"
 """It acts only after torch.cuda.set_per_process_memory_fraction, which no run here calls."""
 
-SEPARATOR = re.compile(r",(?![^\[]*\])")
+SEPARATOR = pattern(r",(?![^\[]*\])")
 """A comma, but none in the list that torch takes for roundup_power2_divisions."""
 
 EXPANDABLE = "expandable_segments"

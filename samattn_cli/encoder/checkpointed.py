@@ -5,11 +5,11 @@ Its value is true, false, or a text with entries such as "global,blocks.0-3"; a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import Message, UsageError, did_you_mean
+from ..patterns import pattern
 from .implementations import implementation_of
 from .numbered import BLOCK, RANGE, ends, problem_of_range
 from .registry import REFERENCE
@@ -36,8 +36,8 @@ OTHER_WORDS = {
     "every other": "every 2nd",
     "every second": "every 2nd",
 }
-NUMBERS = re.compile(r"(blocks\.)?(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
-EVERY = re.compile(r"every[ _-]?(?P<step>\d{1,9})(st|nd|rd|th)?")
+NUMBERS = pattern(r"(blocks\.)?(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
+EVERY = pattern(r"every[ _-]?(?P<step>\d{1,9})(st|nd|rd|th)?")
 EXAMPLES = "all, none, global, window, blocks.2, blocks.5-7 or every 2nd"
 
 

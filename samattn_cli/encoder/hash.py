@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
 from ..records import fields, replace
@@ -15,15 +16,24 @@ def config_hash(config: EncoderConfig) -> str:
 
     So a recording stays valid when the config is renamed, or when samattn gets a new key.
     """
-    from hashlib import sha256  # not at start-up: it loads OpenSSL
-
     run, plain = config.run, RunConfig()
     unread = [*unused_keys("mode", run.mode)]
     if run.mode == "inference":  # what trains, and whether blocks are checkpointed, decides the graph
         unread += ["optimizer"] if run.grad else ["optimizer", "checkpointing", "trains"]
     run = replace(run, **{key: getattr(plain, key) for key in unread})
     keys = _without_defaults(replace(config, run=run, name="encoder", description=""))
-    return sha256(json.dumps(keys, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return _sha256(json.dumps(keys, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _sha256(data: bytes) -> str:
+    """SHA-256 by the interpreter's own module, where it has one: hashlib loads OpenSSL, which takes longer than an analysis of a layer."""
+    for name in ("_sha2", "_sha256", "hashlib"):  # of Python 3.12, of earlier ones, of any
+        try:
+            digest: str = import_module(name).sha256(data).hexdigest()
+        except ImportError:
+            continue
+        return digest
+    raise AssertionError(name)
 
 
 def _without_defaults(value: Any) -> Any:

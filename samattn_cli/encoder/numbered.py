@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from ..errors import Message
+from ..patterns import pattern
 
 BLOCK = "blocks"
 
-RANGE = re.compile(r"(?P<container>[a-z_]+)\.(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
+RANGE = pattern(r"(?P<container>[a-z_]+)\.(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
 
 
 def ends(match: re.Match[str]) -> tuple[int, int]:

@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ..patterns import pattern
 from ..spelling import known_as
 
 Reader = Callable[[Any], Any]
 """Takes a value as it is written and returns what it means; a value that is not shorthand is returned unchanged."""
 
-PAIR = re.compile(r"(\d{1,18})\s*[xX×]\s*(\d{1,18})")
-SIZE = re.compile(r"\d{1,18}(\s*[xX×]\s*\d{1,18}){1,2}")
-LIST = re.compile(r"\d{1,18}(\s*,\s*\d{1,18})*")
+PAIR = pattern(r"(\d{1,18})\s*[xX×]\s*(\d{1,18})")
+SIZE = pattern(r"\d{1,18}(\s*[xX×]\s*\d{1,18}){1,2}")
+LIST = pattern(r"\d{1,18}(\s*,\s*\d{1,18})*")
 NONE = "none"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection
 from dataclasses import Field, fields
 from functools import cache, lru_cache
 from typing import Any
 
 from ..errors import Message, code_of, did_you_mean
+from ..patterns import pattern
 from ..spelling import known_as
 from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
 from .model import EncoderConfig, StageConfig
@@ -37,7 +37,7 @@ COUNTED_OTHERWISE = {
 }
 """How the number of another tool's key may differ from that of the key here, to end a message with."""
 
-TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
+TWO = pattern(r"(\d+)\s*,\s*(\d+)")
 MOST_ITEMS = 5
 MOST_CHARACTERS = 60
 WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros

@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from unicodedata import category
 
+from ..patterns import pattern
 from ..records import dataclass
 
-WORKFLOW_COMMAND = re.compile(r"^(?P<before>[^\S\n]*)::|##\[", re.MULTILINE)
-STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
+WORKFLOW_COMMAND = pattern(r"^(?P<before>[^\S\n]*)::|##\[", re.MULTILINE)
+STYLE = pattern(r"(\x1b\[[0-9;]*m)")
 """What Rich writes for a colour, bold and dim."""
 
 SPACE = "Zs"

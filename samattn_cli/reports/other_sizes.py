@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import groupby
 
 from ..encoder.keys import Size
+from ..patterns import pattern
 from ..records import dataclass
 from ..units import format_size, ranges
 
-NUMBERED = re.compile(r"blocks\.(\d+)\.(.*)")
+NUMBERED = pattern(r"blocks\.(\d+)\.(.*)")
 """A weight of a block: its number, and the name within the block."""
 
 

@@ -15,11 +15,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ..records import dataclass
-from .encoder import ForwardPass, Segment
-from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, INSIDE_SDPA, Op
+from .encoder import ForwardPass
+from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, INSIDE_SDPA, Op, Recording
 
 FVCORE_ELEMENTWISE = frozenset(
     {"layer_norm", "batch_norm", "avg_pool", "upsample_nearest", "upsample_bilinear"}
@@ -117,12 +118,14 @@ class Tally:
     def __call__(self, forward: ForwardPass) -> int:
         """The count over a forward pass of one image."""
         segments = (segment for segment in forward.segments if self.neck or segment.name != "neck")
-        return sum(map(self._segment, segments)) + self._head(forward.config.stages[-1].embed_dim)
+        recordings = Counter(segment.recording for segment in segments)
+        counted = sum(many * self._recording(recording) for recording, many in recordings.items())
+        return counted + self._head(forward.config.stages[-1].embed_dim)
 
-    def _segment(self, segment: Segment) -> int:
+    def _recording(self, recording: Recording) -> int:
         if self.of is None:
-            return int(segment.recording.params)
-        return sum(map(self.of, segment.recording.ops))
+            return int(recording.params)
+        return sum(map(self.of, recording.ops))
 
     def _head(self, width: int) -> int:
         inputs = width + 1 if self.of is None else width  # a bias is a parameter, but not a MAC
