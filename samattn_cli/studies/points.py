@@ -93,20 +93,29 @@ def figures_over(
     device: Device | None = None,
     *,
     hypothetical: bool = False,
+    shared: Space | None = None,
 ) -> dict[str, Array]:
-    """The figures of an encoder at each point of a product of groups: see `figures_at`."""
+    """The figures of an encoder at each point of a product of groups: see `figures_at`; `shared` as for `lots_of`."""
     size = prod(len(group.rows) for group in groups)
     values = {metric: np.empty(size, float if _is_time(metric) else np.int64) for metric in metrics}
-    for lot, space in lots_of(groups):
+    for lot, space in lots_of(groups, shared):
         placed = at_all(config, space) if hypothetical else _at_points(config, space)
         _put(values, lot, space, _figures(placed, metrics, device))
     return values
 
 
-def lots_of(groups: Sequence[Group]) -> Iterator[tuple[Lot, Space]]:
-    """The lots of a product of groups, each while it is passed over, and its space: all but those of few points share one."""
+def space_of(groups: Sequence[Group]) -> Space:
+    """A space of all points of a product of groups, for `lots_of`; `Space.close` frees what it keeps."""
+    return Space(Lot(groups, []).points)
+
+
+def lots_of(groups: Sequence[Group], shared: Space | None = None) -> Iterator[tuple[Lot, Space]]:
+    """The lots of a product of groups, each while it is passed over, and its space: all but those of few points share one.
+
+    Encoders that differ in their placement share blocks if they are given the same `shared` space, of these groups.
+    """
     left = [tuple(groups)]
-    shared = Space(Lot(groups, []).points)
+    own, shared = shared is None, shared or space_of(groups)
     try:
         while left:
             lot = Lot(left.pop(), left)
@@ -118,7 +127,9 @@ def lots_of(groups: Sequence[Group]) -> Iterator[tuple[Lot, Space]]:
             yield lot, space
             space.forget()
     finally:
-        shared.close()  # passes stay cached for a while; their points must not
+        shared.forget()  # passes stay cached for a while; their points must not
+        if own:
+            shared.close()
 
 
 def least_peaks_at(

@@ -21,7 +21,7 @@ from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_windows, encoders_of, groups_of, plain
 from .left_out import without_unfit
 from .lots import Group
-from .points import GEOMETRY, SIDES, Points, at, figures_over, sides_by_name
+from .points import GEOMETRY, SIDES, Points, at, figures_over, sides_by_name, space_of
 from .progress import Tell, silent, telling
 from .repeated import Array, Computed, Repeated, Where, rows_at
 from .replayed import fits_at, fits_in_bytes, in_memory_at
@@ -29,6 +29,7 @@ from .sweep_lines import along_of, growth, lines_of
 
 if TYPE_CHECKING:
     from ..device.model import Device
+    from ..tape.symbols.space import Space
 
 Columns = dict[str, Any]
 
@@ -179,7 +180,8 @@ def _computed(
 ) -> Iterator[tuple[str, Any]]:
     peak = PEAKS[config.run.mode]
     needed = list(dict.fromkeys([*metrics, *([peak] if device or memory is not None else [])]))
-    own = _at_grid(config, grid, needed, device)
+    shared = space_of(_groups_of(config, grid))
+    own = _at_grid(config, grid, needed, device, shared)
     yield from _geometry(config, grid)
     if device:
         yield "fits", fits_at(config, _points_of(config, grid), own[peak], device)
@@ -189,9 +191,10 @@ def _computed(
     if config.has_windows and is_valid(windowed := config.all_windowed()):
         twins["all_windowed"] = windowed
     figures = {
-        name: own if twin == config else _at_grid(twin, grid, metrics, device, hypothetical=True)
+        name: own if twin == config else _at_grid(twin, grid, metrics, device, shared, hypothetical=True)
         for name, twin in twins.items()
     }
+    shared.close()
     for metric in metrics:
         yield metric, own[metric]
         for name, others in figures.items():
@@ -202,7 +205,7 @@ def _computed(
 def _geometry(config: EncoderConfig, grid: Grid) -> Iterator[tuple[str, Repeated]]:
     """What does not depend on the batch size: the tokens that windows cover, and how many more they are."""
     of_image = Grid(resolutions=grid.resolutions, windows=grid.windows)
-    found = figures_over(config, groups_of(of_image) or [Group.of(_points_of(config, of_image))], [*GEOMETRY])
+    found = figures_over(config, _groups_of(config, of_image), [*GEOMETRY])
     tokens, padded = found["windowed_tokens"], found["padded_tokens"]
     yield "padded_tokens", Repeated(padded, 1, prod(grid.shape))
     yield "padding", Repeated(padded / np.maximum(tokens, 1) - (tokens > 0), 1, prod(grid.shape))
@@ -218,6 +221,10 @@ def _ratio(others: Any, own: Any) -> Any:
     return np.where(is_none, np.nan, (others / np.where(is_none, 1, own)).astype(float))
 
 
+def _groups_of(config: EncoderConfig, grid: Grid) -> Sequence[Group]:
+    return groups_of(grid) or [Group.of(_points_of(config, grid))]
+
+
 def _points_of(config: EncoderConfig, grid: Grid) -> Points:
     return arrays(grid) or {"batch_size": np.array([config.run.batch_size])}
 
@@ -227,17 +234,19 @@ def _at_grid(
     grid: Grid,
     metrics: Sequence[str],
     device: Device | None,
+    shared: Space,
     *,
     hypothetical: bool = False,
 ) -> dict[str, Any]:
-    """Figures at the points of a grid; an encoder without windows is computed once for all window sizes."""
+    """Figures at the points of a grid, of which there is a space; an encoder without windows is computed once for all window sizes."""
     windowed = any(layer.is_windowed for layer in config.layers)
-    used = grid if windowed else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
+    used = grid if windowed or not grid.windows else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
     points = _points_of(config, used)
     of_passes = [metric for metric in metrics if metric not in IN_MEMORY]
     of_memory = [metric for metric in metrics if metric in IN_MEMORY]
-    groups = groups_of(used) or [Group.of(points)]
-    figures = figures_over(config, groups, of_passes, device, hypothetical=hypothetical)
+    groups = _groups_of(config, used)
+    space = shared if used is grid else None
+    figures = figures_over(config, groups, of_passes, device, hypothetical=hypothetical, shared=space)
     if of_memory and device:
         figures |= in_memory_at(config, points, of_memory, device)
     if used.shape == grid.shape:
