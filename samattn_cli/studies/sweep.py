@@ -240,7 +240,11 @@ def _at_grid(
 ) -> dict[str, Any]:
     """Figures at the points of a grid, of which there is a space; an encoder without windows is computed once for all window sizes."""
     windowed = any(layer.is_windowed for layer in config.layers)
-    used = grid if windowed or not grid.windows else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
+    used = (
+        grid
+        if windowed or not grid.windows
+        else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
+    )
     points = _points_of(config, used)
     of_passes = [metric for metric in metrics if metric not in IN_MEMORY]
     of_memory = [metric for metric in metrics if metric in IN_MEMORY]
