@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import repeat, zip_longest
 from operator import itemgetter
 from typing import Any
@@ -23,14 +24,17 @@ def compare_parameters(claimed: Mapping[str, tuple[int, ...]], found: Mapping[st
 
 def compare_in_order(
     part: str, wanted: Mapping[str, Sequence[NamedNumber]], found: Mapping[str, Sequence[int]]
-) -> Iterator[Difference]:
-    """Each derived number of a part next to the one that was found, equal or not, in the order of the operations.
+) -> tuple[int, list[Difference]]:
+    """How many numbers of a part were compared, and those that differ, in the order of the operations.
 
     Args:
         part: name of the part.
         wanted: derived numbers by what they are ("FLOPs"). The first list has the order of the operations.
         found: numbers of the real stack, likewise.
     """
+    compared = sum(max(len(steps), len(found[what])) for what, steps in wanted.items())
+    if all([number for _, number in steps] == list(found[what]) for what, steps in wanted.items()):
+        return compared, []
     order = [name for name, _ in next(iter(wanted.values()))]
     cells = []
     for what, steps in wanted.items():
@@ -38,14 +42,16 @@ def compare_in_order(
         for pair, number in zip_longest(steps, found[what]):
             name, derived = pair or ("one more operation", None)
             cells.append((next(places), Difference(f"{part} {name}", what, derived, number)))
-    yield from (difference for _, difference in sorted(cells, key=itemgetter(0)))
+    in_order = (each for _, each in sorted(cells, key=itemgetter(0)))
+    return compared, [each for each in in_order if each.derived != each.found]
 
 
 def _places(steps: Sequence[NamedNumber], order: Sequence[str]) -> Iterator[int]:
     """The place of each step in `order`: the next of its name, otherwise that of the step before it; then the end."""
     at = 0
     for name, _ in steps:
-        at = order.index(name, at) if name in order[at:] else at
+        with suppress(ValueError):
+            at = order.index(name, at)
         yield at
         at += 1
     yield from repeat(len(order))

@@ -227,8 +227,9 @@ def _compare_trace(
         *_compare_pass(" in training", claims.training, training, stack.twins),
         *_compare_pass(" in backward", claims.backward, backward, stack.twins),
     ]
-    differences = tuple(cell for cell in sequences if cell.derived != cell.found)
-    traced = verdict(differences + sums.differences, sums.compared + len(sequences), peak)
+    differences = tuple(each for _, different in sequences for each in different)
+    compared = sums.compared + sum(numbers for numbers, _ in sequences)
+    traced = verdict(differences + sums.differences, compared, peak)
     return replace(traced, reason=traced.reason or NOTE)
 
 
@@ -246,10 +247,11 @@ def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, in
 
 def _compare_pass(
     when: str, claimed: ClaimedPass, parts: Mapping[str, PartTrace], twins: Mapping[str, str]
-) -> Iterator[Difference]:
-    """Each allocation, the bytes live after it, each product, and the bytes that a part leaves live, in order.
+) -> Iterator[tuple[int, list[Difference]]]:
+    """Compare each allocation, the bytes live after it, each product, and the bytes that a part leaves live, in order.
 
-    Twins that were not run are left out, unless `parts` has the numbers of their originals.
+    Each part gives how many numbers were compared, and those that differ. Twins that were not run are left out, unless
+    `parts` has the numbers of their originals.
     """
     for name in dict.fromkeys((*claimed.change, *parts)):
         if name in twins and name not in parts:
@@ -257,8 +259,11 @@ def _compare_pass(
         part = parts.get(name, PartTrace(0))
         wanted = {f"{unit}{when}": getattr(claimed, what).get(name, ()) for what, unit in NUMBERS.items()}
         found = {f"{unit}{when}": getattr(part, what) for what, unit in NUMBERS.items()}
-        yield from compare_in_order(name, wanted, found)
-        yield Difference(name, f"live bytes after it{when}", claimed.change.get(name), part.change)
+        compared, different = compare_in_order(name, wanted, found)
+        if claimed.change.get(name) != part.change:
+            left = Difference(name, f"live bytes after it{when}", claimed.change.get(name), part.change)
+            different.append(left)
+        yield compared + 1, different
 
 
 def _first_line(error: Exception) -> str:

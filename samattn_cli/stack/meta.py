@@ -37,6 +37,11 @@ class _Unknown(Exception):  # noqa: N818 - not an error: the operation is run as
 class OnMeta(TorchDispatchMode):
     """Runs each operation by `run_on_meta`. It is the inner one of several modes."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave out the layer that keeps torch's compiler out, since nothing is compiled here: it is called for each operation."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

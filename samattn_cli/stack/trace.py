@@ -303,10 +303,10 @@ class Saved:
 
     def bytes_of_parts(self) -> dict[str, int]:
         """Bytes kept for each part; call it while the output lives."""
-        return {
-            part: sum(map(rounded, _alive(ref for name, ref in self._kept if name == part).values()))
-            for part in self._parts
-        }
+        kept: dict[str, list[weakref.ref[_Kept]]] = {part: [] for part in self._parts}
+        for part, ref in self._kept:
+            kept[part].append(ref)
+        return {part: sum(map(rounded, _alive(refs).values())) for part, refs in kept.items()}
 
     def _enter(self, section: Section) -> None:
         self._parts.append(section[0])

@@ -656,6 +656,34 @@ def test_a_block_that_runs_one_more_product_is_counted_by_itself(monkeypatch):
         )
 
 
+@pytest.mark.parametrize("every_layer", [False, True])
+def test_a_block_whose_mlp_is_wider_than_claimed_is_found_by_each_check(monkeypatch, every_layer):
+    """One of 35 tokens has 40 channels where its twins have 32: two products with 35 x 8 x 8 more, 35 x 8 x 4 bytes more."""
+
+    def changed_stack(config, device):
+        model = build(config, device)
+        with torch.device(device):
+            model.blocks["1"].mlp.lin1 = torch.nn.Linear(8, 40)
+            model.blocks["1"].mlp.lin2 = torch.nn.Linear(40, 8)
+        return model
+
+    monkeypatch.setattr("samattn_cli.stack.crosscheck.build_implementation", changed_stack)
+    verdict = check_claims(right_claims(), every_layer=every_layer, changed_stack=True)
+    assert statuses(verdict) == all_of("differs")
+    wider = {each.where: (each.derived, each.found) for each in verdict.parameters.differences}
+    assert wider == {
+        "blocks.1.mlp.lin1.weight": ("32x8", "40x8"),
+        "blocks.1.mlp.lin1.bias": ("32", "40"),
+        "blocks.1.mlp.lin2.weight": ("8x32", "8x40"),
+    }
+    for check, more in ((verdict.fvcore, 2 * 35 * 64), (verdict.flop_counter, 4 * 35 * 64)):
+        found = {each.where: each.found - each.derived for each in check.differences}
+        assert found["blocks.1"] == found["encoder"] == more
+    first = verdict.memory_trace.differences[0]
+    assert (first.where, first.what) == ("blocks.1 mlp.lin1", "allocated bytes")
+    assert (first.derived, first.found) == (35 * 32 * 4, 35 * 40 * 4)
+
+
 def test_blocks_that_differ_in_anything_are_not_folded():
     config = load_config("sam_vit_b")
     model = build(config, "meta")
