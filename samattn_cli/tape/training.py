@@ -341,7 +341,7 @@ class TrainingStep:
     @cached_property
     def peaks(self) -> dict[Section, Dim]:
         """The bytes of those moments."""
-        lives = [*self.kept, *map(live_over, reversed(self.recordings))]
+        lives = [*self.kept, *reversed(self.undone)]
         most = {id(liveness): liveness.peak_bytes for liveness in {id(each): each for each in lives}.values()}
         before = zip(self.before.items(), lives, strict=True)
         peaks = {section: live + most[id(liveness)] for (section, live), liveness in before}
