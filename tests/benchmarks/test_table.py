@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import table
+from tests.benchmarks import rows_forward, rows_search, table
 from tests.benchmarks.machine import differing
-from tests.benchmarks.measuring import Line, Trees
+from tests.benchmarks.measuring import Line, Trees, Used
+from tests.support.running import ROOT
 
 TREES = Trees(Path(), Path(), Path())
 MET = Line("a", 10.0, 1.0, "s", 0.12, "equal", peaks=(2_000_000, 1_000_000))
@@ -65,3 +66,19 @@ def test_packages_of_another_version_are_named():
 
     other = f"pyyaml=={yaml.__version__}.9\nnumpy==1.0; python_version < '3'\nnot-installed==1.0  # so not needed\n"
     assert differing(other) == [f"pyyaml=={yaml.__version__}.9 (here {yaml.__version__})"]
+
+
+@pytest.mark.parametrize(
+    "name", ["check", "check-base", "search", "search-64", "fit-vit", "analyze", "verify-qwen"]
+)
+def test_a_row_has_its_lines(name, monkeypatch, tmp_path):
+    """With programs that take nothing: what a row asks for, and what it makes of it."""
+    ran = []
+    for rows in (rows_search, rows_forward):
+        monkeypatch.setattr(rows, "run", lambda tree, *_, **__: ran.append(tree) or Used(2.0, 3_000_000))
+    monkeypatch.setattr(rows_forward, "instructions", lambda *_: 1_000_000)
+    monkeypatch.setattr(rows_search, "commit", ran.append)
+    lines = list(table.ROWS[name](Trees(ROOT, tmp_path / "now", tmp_path)))
+    assert lines[0].now in {1.0, 2.0}
+    assert lines[0].today in {1.0, 2.0} or name == "search-64"
+    assert tmp_path / "now" in ran

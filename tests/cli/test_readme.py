@@ -29,6 +29,7 @@ from tests.support.pages import (
     text_of,
 )
 from tests.support.running import ROOT, UPDATE, environment, samattn
+from tests.support.sampling import sampled
 
 README, COMMANDS, CONFIG, MEMORY = (
     "README.md",
@@ -48,6 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 SLOW = (
     "samattn fit sam_vit_h --device rtx_4090 --vary resolution",
+    "samattn analyze sam_vit_b --no-verify --device rtx_4090 --chart memory -o memory.svg",
     "samattn fit sam_vit_b --memory 8GiB --no-padding --mode inference",
     "samattn analyze examples/families/talking_heads.yaml --family examples/families/talking_heads.py --no-verify",
     "samattn verify sam_vit_b --family examples/families/linear_neck.py --set neck=linear",
@@ -235,7 +237,7 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", sampled(PICTURES, 2))
 def test_the_picture_is_what_the_command_draws(name, tmp_path):
     result = samattn("analyze", *PICTURES[name], "--no-verify", "-o", name, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -25,6 +25,7 @@ from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.other_sizes import other_sizes
 from tests.public.record import Record, as_overrides
 from tests.support.problems import Known
+from tests.support.sampling import sampled
 from tests.support.score_matrices import assert_scores_are_those_of_the_layers
 from tests.support.weights import randomised
 
@@ -39,6 +40,8 @@ CASES: dict[str, Callable[[Record], Mapping[str, Any]]] = {
     "bad": lambda record: record.bad,
 }
 """What a test of the contract may ask for besides its record: a test for each."""
+SAMPLED = {"preset": 3}
+"""How few of them are in the suite. What was counted of each preset stands in tests/README.md, with which samattn is compared in each run."""
 
 
 class Contract:
@@ -51,7 +54,8 @@ class Contract:
         (what,) = [name for name in CASES if name in metafunc.fixturenames] or [None]
         found = list(_cases(self.records, what))
         names, ids = ("record", what) if what else ("record",), [name for name, *_ in found]
-        metafunc.parametrize(names, [tuple(values) for _, *values in found], ids=ids)
+        cases = [tuple(values) for _, *values in found]
+        metafunc.parametrize(names, sampled(cases, SAMPLED.get(what or "", 1)), ids=ids)
 
     def test_a_record_has_cases_of_each_kind(self, record: Record) -> None:
         assert all([record.presets or record.larger, record.values, record.bad, record.verified])

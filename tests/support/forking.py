@@ -1,7 +1,8 @@
-"""A process that has imported samattn and torch, and forks for each command: `python -m tests.support.forking SOCKET`.
+"""A process that has imported samattn, and forks for each command: `python -m tests.support.forking SOCKET [torch]`.
 
 Each command runs in a process of its own, with its own streams, environment and working directory, but nobody waits for
-imports again: they are four fifths of what a short command takes. All workers of a test run connect to the same process, which
+imports again: they are four fifths of what a short command takes. With torch, the process is four times as large, and each fork takes
+that much longer: commands that need torch have a process that has imported it, and the others one that has not. All workers of a test run connect to the same process, which
 ends when the last of them has gone. Requests and answers are lines of JSON: a worker waits for an answer before it asks again.
 A process that measures or traces for a command is a fork too, if no variables are set for it.
 """
@@ -36,11 +37,11 @@ LONELY_S = 60
 """After this long without a worker the process ends."""
 
 
-def serve(path: str) -> None:
+def serve(path: str, *, with_torch: bool) -> None:
     """Answer the requests of workers at a socket until no worker is left."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    _import_all()
+    _import_all(with_torch=with_torch)
     _fork_children()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -121,15 +122,24 @@ class _Server:
                     worker.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
-def _import_all() -> None:
+def _import_all(*, with_torch: bool) -> None:
     import samattn_cli  # noqa: PLC0415 - in this process alone
 
     has_timm = find_spec("timm") is not None
     for module in walk_packages(samattn_cli.__path__, "samattn_cli."):
-        if not module.name.endswith("__main__") and (has_timm or not module.name.endswith(".timm_stack")):
-            import_module(module.name)
-    for name in ("fvcore.nn", "torch.fx.experimental.symbolic_shapes"):  # what a cross-check imports last
+        name = module.name
+        needs_torch = "stack" in name or name.endswith(".traced.child")
+        if name.endswith("__main__") or (needs_torch and not with_torch):
+            continue
+        if has_timm or not name.endswith(".timm_stack"):
+            import_module(name)
+    for name in IMPORTED_LAST if with_torch else ():
         import_module(name)
+    assert with_torch or "torch" not in sys.modules
+
+
+IMPORTED_LAST = "fvcore.nn", "torch.fx.experimental.symbolic_shapes"
+"""What a cross-check imports last."""
 
 
 def _fork_children() -> None:
@@ -203,4 +213,4 @@ def _call(function: Callable[[], object], code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], with_torch=sys.argv[2:] == ["torch"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 CODE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+QUOTED = re.compile(rf'"{CODE.pattern}"')
 PACKAGE = Path(__file__).parent.parent.parent / "samattn_cli"
 
 
@@ -44,9 +45,12 @@ def page() -> str:
 
 def _of(path: Path) -> Iterator[Coded]:
     """Calls with a code and then a sentence, or the name of a variable with one; a place may come before them."""
-    tree = ast.parse(path.read_text("utf-8"))
-    assigned = list(_assigned(tree))
-    for call in ast.walk(tree):
+    text = path.read_text("utf-8")
+    if QUOTED.search(text) is None:
+        return
+    nodes = list(ast.walk(ast.parse(text)))
+    assigned = list(_assigned(nodes))
+    for call in nodes:
         if not isinstance(call, ast.Call) or len(call.args) < 2:
             continue
         pair = next((pair for pair in pairwise(call.args[:3]) if _is_code(pair[0])), None)
@@ -62,9 +66,9 @@ def _is_code(argument: ast.expr) -> bool:
     return isinstance(value, str) and CODE.fullmatch(value) is not None
 
 
-def _assigned(tree: ast.Module) -> Iterator[tuple[int, str, ast.expr]]:
+def _assigned(nodes: list[ast.AST]) -> Iterator[tuple[int, str, ast.expr]]:
     """The values of variables, in the order of lines."""
-    every = [each for each in ast.walk(tree) if isinstance(each, ast.Assign)]
+    every = [each for each in nodes if isinstance(each, ast.Assign)]
     for each in sorted(every, key=lambda each: each.lineno):
         if isinstance(each.targets[0], ast.Name):
             yield each.lineno, each.targets[0].id, each.value

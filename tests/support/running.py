@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -76,18 +77,34 @@ def _forked(
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_text(stdin or "", "utf-8")
         request = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "environment": env, **options}
-        code = _code_of(json.dumps(request | {"streams": list(map(str, streams))}))
+        with_torch = needs_torch(arguments, cwd or Path.cwd())
+        code = _code_of(json.dumps(request | {"streams": list(map(str, streams))}), with_torch)
         out, err = (stream.read_text("utf-8") for stream in streams[1:])
     return subprocess.CompletedProcess(arguments, code, out, err)
 
 
-def _code_of(request: str) -> int:
+WITH_TORCH = {"verify", "trace", "measure", "import"}
+"""Commands that import torch; `analyze` does so unless it is told not to, and `check` where a module is traced."""
+
+
+def needs_torch(arguments: Sequence[str], cwd: Path) -> bool:
+    """Whether a command will import torch. Where this is wrong, it is slower: it imports it itself, or forks with it for nothing."""
+    if "analyze" in arguments:
+        return "--no-verify" not in arguments
+    if not {"check", "baseline"}.isdisjoint(arguments):
+        return any(
+            "trace:" in path.read_text("utf-8", "replace") for path in cwd.glob("*.yaml") if path.is_file()
+        )
+    return not WITH_TORCH.isdisjoint(arguments)
+
+
+def _code_of(request: str, with_torch: bool) -> int:
     """Its exit code. If the process that runs commands has died, or ended as this worker came, another one runs it."""
     try:
-        return _server().ask(request)
+        return _server(with_torch).ask(request)
     except (OSError, EOFError):
         _server.cache_clear()
-        return _server().ask(request)
+        return _server(with_torch).ask(request)
 
 
 class Server:
@@ -117,25 +134,25 @@ class Server:
 
 
 @cache
-def _server() -> Server:
+def _server(with_torch: bool) -> Server:
     """The process of all workers of this test run; the first that needs it starts it while the others wait."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
-    path = f"{gettempdir()}/samattn-{run}.sock"
+    path = f"{gettempdir()}/samattn-{run}{'-torch' if with_torch else ''}.sock"
     with Path(__file__).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             server = Server(path)
         except OSError:
             Path(path).unlink(missing_ok=True)
-            _start(path)
+            _start(path, with_torch)
             server = Server(path)
     atexit.register(server.close)
     return server
 
 
-def _start(path: str) -> None:
+def _start(path: str, with_torch: bool) -> None:
     started = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.forking", path],
+        [sys.executable, "-m", "tests.support.forking", path, *(["torch"] if with_torch else [])],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
