@@ -92,9 +92,8 @@ def needs_torch(arguments: Sequence[str], cwd: Path) -> bool:
     if "analyze" in arguments:
         return "--no-verify" not in arguments
     if not {"check", "baseline"}.isdisjoint(arguments):
-        return any(
-            "trace:" in path.read_text("utf-8", "replace") for path in cwd.glob("*.yaml") if path.is_file()
-        )
+        files = [*cwd.glob("*.yaml"), *(cwd / word for word in arguments if word.endswith(".yaml"))]
+        return any("trace:" in path.read_text("utf-8", "replace") for path in files if path.is_file())
     return not WITH_TORCH.isdisjoint(arguments)
 
 
