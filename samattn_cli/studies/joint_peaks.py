@@ -10,8 +10,9 @@ import numpy as np
 from ..encoder.model import EncoderConfig
 from ..figures import PEAKS
 from ..records import replace
-from ..tape.encoder import ForwardPass
+from ..tape.encoder import ForwardPass, settings_of
 from ..tape.memory import Liveness, buffers_bytes, live_over, weights_of_recording
+from ..tape.sdpa_call import AMPERE
 from ..tape.symbols.formula import greatest
 from ..tape.symbols.lanes import Lanes, Lot
 from ..tape.training import TrainingStep, recomputed, uncached_bytes
@@ -22,7 +23,7 @@ from .points import Array, at, least_peaks_at, sides_by_name, to_first_layer
 MOST = 2.0**57
 """Up to this size of a matrix of scores, the bytes of a pass do not overflow 63 bits."""
 BEYOND = 64
-"""Tokens by which padding may make a side longer."""
+"""Tokens by which padding may make a side longer, if no window is larger."""
 
 
 def joint_peaks(
@@ -41,35 +42,48 @@ def joint_peaks(
         found[metric] = _beyond(config, points, metric, ~fits)
         if (found[metric][~fits] <= limit).any():
             return None
+    if not fits.any():
+        return found
     try:
         with np.errstate(all="ignore"):  # of lanes that are left out
-            for metric in metrics:
-                _put(found[metric], config, points, np.flatnonzero(fits), trains=metric == PEAKS["training"])
+            for together in _of_one_pass(config, metrics):
+                chosen = {metric: found[metric] for metric in together}
+                _put(chosen, config, points, np.flatnonzero(fits))
     except NotPiecewiseError:
         return None
     return found
 
 
+def _of_one_pass(config: EncoderConfig, metrics: Sequence[str]) -> list[Sequence[str]]:
+    """The peaks that one forward gives: both, if autograd does not change it."""
+    alone, in_training = (settings_of(config, training=training, target=AMPERE) for training in (False, True))
+    return [metrics] if alone == in_training else [[metric] for metric in metrics]
+
+
 def _put(
-    peaks: Array, config: EncoderConfig, points: Mapping[str, Array], places: Array, *, trains: bool
+    peaks: Mapping[str, Array], config: EncoderConfig, points: Mapping[str, Array], places: Array
 ) -> None:
-    """Work out a peak at some points."""
+    """Work out peaks at some points, whose parts have the same forward."""
 
     def config_at(places: Array, lot: Lot) -> EncoderConfig:
         return at(config, {axis: lot.of(values[places]) for axis, values in points.items()})
 
-    for parts in pieces_of(config_at, places, training=trains):
-        joint = _Joint(parts, len(peaks))
+    for parts in pieces_of(config_at, places, training=PEAKS["training"] in peaks):
         own = np.concatenate([piece.places for piece in parts[0]])
-        peaks[own] = (joint.training() if trains else joint.inference())[own]
+        for metric, values in peaks.items():
+            joint = _Joint(parts, len(values))
+            found = joint.training() if metric == PEAKS["training"] else joint.inference()
+            values[own] = found[own]
 
 
 def _scores(config: EncoderConfig, points: Mapping[str, Array]) -> Array:
     """At most so many bytes of a matrix of scores at each point, nearly."""
     sides = sides_by_name(config.image_size)
+    own = [part.window_size for stage in config.stages for part in (stage, *stage.overrides)]
+    more = max(BEYOND, *(window for windows in own for window in windows or ()))
     tokens: Any = 1.0
-    for (axis, own), patch in zip(sides.items(), config.patch, strict=True):
-        tokens = tokens * (points.get(axis, own) / patch + BEYOND)
+    for (axis, side), patch in zip(sides.items(), config.patch, strict=True):
+        tokens = tokens * (points.get(axis, side) / patch + more)
     heads = max(stage.num_heads for stage in config.stages)
     batch = points.get("batch_size", config.run.batch_size)
     return tokens**2 * heads * batch * 2 * ITEM_BYTES["float32"] * np.ones(len(next(iter(points.values()))))  # type: ignore[no-any-return]
