@@ -79,8 +79,9 @@ def _put(
 def _scores(config: EncoderConfig, points: Mapping[str, Array]) -> Array:
     """At most so many bytes of a matrix of scores at each point, nearly."""
     sides = sides_by_name(config.image_size)
-    own = [part.window_size for stage in config.stages for part in (stage, *stage.overrides)]
-    more = max(BEYOND, *(window for windows in own for window in windows or ()))
+    own = [stage.window_size for stage in config.stages]
+    own += [each.window_size for stage in config.stages for each in stage.overrides if each.window_size]
+    more = max(BEYOND, *(window for windows in own for window in windows))
     tokens: Any = 1.0
     for (axis, side), patch in zip(sides.items(), config.patch, strict=True):
         tokens = tokens * (points.get(axis, side) / patch + more)
