@@ -62,6 +62,8 @@ OF_NUMBERS: Mapping[str, Callable[..., Any]] = {
     "guard_int": _itself,
     "guarding_hint_or_throw": _itself,
     "has_guarding_hint": lambda _: True,
+    "size_hint": _itself,
+    "has_hint": lambda _: True,
     "is_nested_int": lambda _: False,
     "free_unbacked_symbols": lambda _: set(),
     "sym_and": lambda *several: reduce(and_, several),

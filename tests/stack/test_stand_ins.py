@@ -23,6 +23,8 @@ GIVEN = {
     "guard_int": [(3,)],
     "guarding_hint_or_throw": [(3,), (True,)],
     "has_guarding_hint": [(3,)],
+    "size_hint": [(3,)],
+    "has_hint": [(3,)],
     "is_nested_int": [(3,)],
     "free_unbacked_symbols": [(3,), (torch.empty(2, 3, device="meta"),)],
     "sym_and": [(True,), (True, False), (True, True, True)],
