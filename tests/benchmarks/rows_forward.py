@@ -137,8 +137,6 @@ PASSES = 20
 QWEN = "qwen2_5_vl_vision"
 
 ROWS: dict[str, Row] = {
-    "tape-op": _of_an_op("the Tape, an operation (forward, sam_vit_h)", 0.5),
-    "tape-op-training": _of_an_op("the Tape, an operation (forward and backward)", 0.5, "training"),
     "analyze": _of_libraries("analyze sam_vit_h --no-verify", 1.3, "analyze", "sam_vit_h", "--no-verify"),
     "help": _of_libraries("--help", 0.8, "--help"),
     "configs": _of_libraries("configs", 1.3, "configs"),
@@ -149,5 +147,7 @@ ROWS: dict[str, Row] = {
     "analyze-verified": _of_peer(
         f"analyze sam_vit_h, of {IMPORT_TORCH}", 1.2, command("analyze", "sam_vit_h"), ["-c", IMPORT_TORCH], 5
     ),
+    "tape-op": _of_an_op("the Tape, an operation (forward, sam_vit_h)", 0.5),
+    "tape-op-training": _of_an_op("the Tape, an operation (forward and backward)", 0.5, "training"),
     "layer": _of_a_layer,
 }
