@@ -84,9 +84,7 @@ CASES: Mapping[str, Case] = {
     "analyze-qwen": Case("analyze qwen2_5_vl_vision --no-verify"),
     "fit": Case("fit small.yaml --memory 64MiB --vary batch-size --mode inference --attention sdpa", _small),
     "search": Case("compare-placements small.yaml --search 2", _small),
-    "sweep": Case(
-        "sweep small.yaml --resolutions 64 --batch-sizes 1:5000 --metrics flops -o x.csv", _small
-    ),
+    "sweep": Case("sweep small.yaml --resolutions 64 --batch-sizes 1:5000 --metrics flops -o x.csv", _small),
     "check": Case("check", _configs),
     "check-base": Case("check --base main", _changed, exits=1),
     "verify": Case("verify small.yaml", _small, torch=True),
