@@ -111,7 +111,7 @@ def test_a_smaller_resolution_that_does_not_fit_though_a_larger_does_is_found():
 
 
 def test_a_smaller_resolution_at_which_only_the_allocator_finds_no_room_is_found(monkeypatch):
-    """SAM ViT-B trains at 1040 pixels in 10 GiB, and not at 1024; the requests of each size are written once."""
+    """SAM ViT-B trains at 1040 pixels in 10 GiB, and not at 1024; sizes whose operations are the same are written together."""
     usable, config = 10 * GIB, load_config("sam_vit_b")
     a100 = load_device("a100_80")
     device = replace(a100, memory_bytes=usable + a100.reserved_bytes)
@@ -129,9 +129,7 @@ def test_a_smaller_resolution_at_which_only_the_allocator_finds_no_room_is_found
     assert answer.gaps[0].peak_bytes < usable < answer.gaps[0].reserved_bytes
     assert answer.tried_from == "784x784"  # 16 sizes below 1040
     run = replace(config.run, mode="training")
-    again = {of.image_size for of, count in written.items() if count > 1}
-    assert len(written) > 16
-    assert again == {(1024, 1024)}  # the config as it is, too
+    assert sum(written.values()) < 16  # those of the same operations together
     for side in range(784, 1056, 16):
         size = replace(config, image_size=(side, side), run=run)
         assert in_memory(Passes(size), device).fits == (side != 1024)
