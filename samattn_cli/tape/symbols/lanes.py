@@ -153,6 +153,10 @@ class Lanes:
     def __repr__(self) -> str:
         return f"Lanes({self.numbers[self.lot.left].tolist()})"
 
+    def __format__(self, spec: str) -> str:
+        """As `repr`. Messages for users are made with numbers, not with lanes."""
+        return repr(self)
+
     def larger(self, other: Any) -> Lanes:
         """The larger number in each lane."""
         return Lanes(self.lot, self.numbers.clip(_numbers(other)))
