@@ -50,7 +50,7 @@ from .registry import (
     summaries,
 )
 from .slots import sides_of
-from .torch_versions import NEWEST, known, parse_torch, version_of, words
+from .torch_versions import DEFAULT, known, parse_torch, version_of, words
 from .torch_versions import RANGE as TORCH_RANGE
 from .torch_versions import Version as TorchVersion
 from .trained import parse_trains, trained_parts
@@ -477,7 +477,7 @@ class RunConfig:
         f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run, and the workspace of cuBLASLt. The kernels of "
         "2.6 and 2.14 were recorded; a version between them is taken to choose as 2.6 does. All other rules of memory are those of 2.14.",
         example="2.13",
-        default=words(NEWEST),
+        default=words(DEFAULT),
     )
     tf32: bool = key(
         FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
@@ -486,7 +486,7 @@ class RunConfig:
     @property
     def torch_version(self) -> TorchVersion:
         """The version of torch, as numbers that compare."""
-        return version_of(self.torch) or NEWEST
+        return version_of(self.torch) or DEFAULT
 
     @property
     def passes_before(self) -> int:

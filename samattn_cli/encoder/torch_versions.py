@@ -11,7 +11,9 @@ Version = tuple[int, int]
 
 OLDEST: Version = (2, 6)
 """Also the oldest that the cross-check is tested with, as in pyproject.toml and in the matrix of .github/workflows/ci.yml."""
-NEWEST: Version = (2, 14)
+NEWEST: Version = (2, 15)
+DEFAULT: Version = (2, 14)
+"""Of `run.torch`: the version that all recordings of dry runs are of."""
 
 VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)?(\+\w*)?")
 

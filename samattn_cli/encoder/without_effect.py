@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..errors import Message
 from .allocator_settings import AllocatorSettings, settings_of
 from .model import RunConfig
-from .torch_versions import NEWEST
+from .torch_versions import DEFAULT
 
 CODE = "key-without-effect"
 
@@ -27,7 +27,7 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         yield Message(
             CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
         )
-    if run.torch_version != NEWEST and run.attention == "eager" and not on_cuda:
+    if run.torch_version != DEFAULT and run.attention == "eager" and not on_cuda:
         text = (
             "it decides which kernels sdpa and fused attention run, and cuBLASLt's workspace on a CUDA device: use "
             "run.attention sdpa, or add --device, such as --device a100_80"

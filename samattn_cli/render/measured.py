@@ -6,7 +6,7 @@ from rich.text import Text
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
-from ..encoder.torch_versions import NEWEST
+from ..encoder.torch_versions import DEFAULT
 from ..reports.recording import CUDA_GRAPHS, MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_size
 from .elements import Table
@@ -38,7 +38,7 @@ def case_name(config: EncoderConfig) -> str:
     ]
     words += ["without no_grad"] * run.keeps_graph
     words += how_it_steps(run) if run.mode == "training" else ()
-    words += [f"torch {run.torch}"] * (run.torch_version != NEWEST)
+    words += [f"torch {run.torch}"] * (run.torch_version != DEFAULT)
     words += [run.allocator] * bool(run.allocator)
     return " ".join([*words, *how_it_checkpoints(run), *["TF32"] * run.tf32])
 

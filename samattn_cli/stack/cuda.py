@@ -8,8 +8,8 @@
 - scaled_dot_product_attention runs flash attention if its inputs allow it. Otherwise it runs the memory-efficient kernel,
   after padding the mask to its alignment. On meta ATen would run the unfused product. Sources: attention.cpp
   (preprocess_mask) and sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left
-  out, because its allocations are not documented. The rules are those of torch 2.14.1; for inputs (B, h, N, d) they are those
-  of 2.13.0 too. Inputs (h, N, d) get a batch of 1; for torch before 2.14 they run as unfused products.
+  out, because its allocations are not documented. The rules are those of torch 2.15.0; for inputs (B, h, N, d) of at most 65,535
+  images or heads they are those of 2.13.0 too. Inputs (h, N, d) get a batch of 1; for torch before 2.14 they run as unfused products.
 - Batch norm runs cuDNN's kernel where it takes the inputs, which keeps no statistics in evaluation: see `batch_norm`.
 - The softmax of unfused products is made of several operations, which CUDA allocates for. Source: _safe_softmax in SoftMax.cpp.
 - Slices that take a whole dimension do nothing, even if the installed torch records them: see `slices`.
@@ -27,13 +27,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..encoder.torch_versions import NEWEST, Version
+from ..encoder.torch_versions import DEFAULT, Version
 from . import batch_norm, slices
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
 UNBATCHED_SINCE = (2, 14)
 """The first torch that gives queries, keys and values of three dimensions a batch; attention.cpp."""
+LAUNCHED_SINCE = (2, 15)
+"""The first torch that does not run flash attention of more images or heads than CUDA can launch; seen on the dry device."""
+MOST_BLOCKS = 65_535
 FUSED_DIMS = 4  # of queries, keys and values for which every torch runs a fused kernel
 EFFICIENT = torch.ops.aten._scaled_dot_product_efficient_attention.default
 DROPOUT_AT = 5
@@ -54,14 +57,14 @@ _CHANGED = {
 class AsOnCuda(TorchFunctionMode):
     """Runs linear layers and attention as a CUDA device would, with the attention kernels of a version of torch."""
 
-    def __init__(self, version: Version = NEWEST) -> None:
+    def __init__(self, version: Version = DEFAULT) -> None:
         super().__init__()
         self.version = version
 
     @classmethod
     def of(cls, model: nn.Module) -> AsOnCuda:
         """As for the version of torch that an encoder is to run with; a module that does not say it is for the newest."""
-        return cls(getattr(model, "torch_version", NEWEST))
+        return cls(getattr(model, "torch_version", DEFAULT))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -85,8 +88,7 @@ class AsOnCuda(TorchFunctionMode):
         if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
-            gets_batch = args[0].dim() == FUSED_DIMS - 1 and self.version >= UNBATCHED_SINCE
-            return _attention(*args, **kwargs, is_fused=args[0].dim() == FUSED_DIMS or gets_batch)
+            return _attention(*args, **kwargs, version=self.version)
         if func is F.batch_norm:
             func = batch_norm.function
         if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
@@ -209,8 +211,10 @@ def _rows_are_dense(*operands: Tensor, mask: Tensor | None) -> bool:
     return all(x.stride(-1) == 1 or x.shape[-1] == 1 for x in operands)
 
 
-def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
-    """Whether flash attention takes queries (and keys) and values: (B, h, N, d)."""
+def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None, version: Version = DEFAULT) -> bool:
+    """Whether a version of torch runs flash attention for queries (and keys) and values: (B, h, N, d)."""
+    if version >= LAUNCHED_SINCE and max(q.shape[:2]) > MOST_BLOCKS:
+        return False
     return mask is None and q.dtype in HALVES and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
 
 
@@ -224,19 +228,20 @@ def _attention(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
-    is_fused: bool = True,
+    version: Version = DEFAULT,
 ) -> Tensor:
     if dropout_p or is_causal or enable_gqa:
         raise NotImplementedError(
             "scaled_dot_product_attention with dropout, a causal mask or grouped queries"
         )
+    is_fused = q.dim() == FUSED_DIMS or (q.dim() == FUSED_DIMS - 1 and version >= UNBATCHED_SINCE)
     if not is_fused or not _rows_are_dense(q, k, v, mask=attn_mask):
         return unfused(q, k, v, attn_mask, scale=scale)
     if q.dim() == FUSED_DIMS - 1:
         q, k, v = (x.unsqueeze(0) for x in (q, k, v))
         mask = None if attn_mask is None else attn_mask.unsqueeze(0)
-        return _attention(q, k, v, mask, scale=scale).squeeze(0)
-    if flash_takes(q, v, attn_mask):
+        return _attention(q, k, v, mask, scale=scale, version=version).squeeze(0)
+    if flash_takes(q, v, attn_mask, version):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     mask = None if attn_mask is None else aligned(attn_mask).expand(*q.shape[:3], k.shape[2])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
-from ..encoder.torch_versions import NEWEST, version_of, words
+from ..encoder.torch_versions import DEFAULT, version_of, words
 from ..errors import ConfigError, DeviceError, RecordingError, UsageError
 from ..files.load import Override, load_config
 from ..reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome, Recording, read_recording
@@ -148,7 +148,7 @@ def measure_case(
 
 def _refuse_other_torch(config: EncoderConfig) -> None:
     version = version_of(installed())
-    if config.run.torch_version in {NEWEST, version} or version is None:
+    if config.run.torch_version in {DEFAULT, version} or version is None:
         return
     raise UsageError(
         "torch-differs",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoder.allocator_settings import settings_of
 from ..encoder.torch_versions import nearest, words
 from ..records import dataclass, replace
-from ..tape.launch import MOST_BLOCKS
+from ..tape.sdpa_rules import MOST_BLOCKS
 from ..units import rounded
 
 if TYPE_CHECKING:  # at run time only where there is a device, because they take long to import

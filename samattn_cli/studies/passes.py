@@ -81,8 +81,9 @@ class Passes:
     @cached_property
     def refused(self) -> tuple[str, Refused] | None:
         """The first operation of the run's mode that CUDA cannot launch, if there is one, and why it cannot."""
+        torch = self.config.run.torch_version
         found = (
-            (".".join(filter(None, (section, op.name.removesuffix(".backward")))), refused(op))
+            (".".join(filter(None, (section, op.name.removesuffix(".backward")))), refused(op, torch))
             for (section, _), ops in self.sections.items()
             for op in ops
             if op.choice is not None

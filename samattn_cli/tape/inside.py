@@ -2,9 +2,11 @@
 
 Sources, of PyTorch 2.14.1, below aten/src/ATen:
 
-- cuBLAS workspaces: one for each thread that runs a product, never freed (cuda/CUDABlas.cpp, parseChosenWorkspaceSize);
-- cuBLASLt, which runs a linear layer with a bias, has had that workspace too since `LT_UNIFIED_SINCE`; before it had one of its
-  own, and before `LT_KEPT_SINCE` it took that anew in each call (seen in dry runs of torch 2.6, 2.8 to 2.14, and on an H200);
+- cuBLAS workspaces: one for each thread that runs a product, never freed (cuda/CUDABlas.cpp, parseChosenWorkspaceSize). Since
+  `PER_CALL_SINCE` each call takes its workspace anew, and gives it back (seen in dry runs of torch 2.15.0);
+- cuBLASLt, which runs a linear layer with a bias, had that workspace too from `LT_UNIFIED_SINCE` until then; before and after it has
+  one of its own, which until `LT_KEPT_SINCE` and since `PER_CALL_SINCE` it takes anew in each call (seen in dry runs of torch 2.6,
+  2.8 to 2.15, and on an H200);
 - LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
 - folding copies columns that are not contiguous, and its result keeps their size (native/cuda/Col2Im.cu);
 - softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
@@ -29,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ..encoder.torch_versions import NEWEST, Version
+from ..encoder.torch_versions import DEFAULT, Version
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
 from . import inside_batch_norm, inside_embedding, inside_others
@@ -54,7 +56,7 @@ from .tensor import (
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 LT_WORKSPACE_BYTES = 1 << 20
-LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 9), (2, 12)
+LT_KEPT_SINCE, LT_UNIFIED_SINCE, PER_CALL_SINCE = (2, 9), (2, 12), (2, 15)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 
@@ -84,7 +86,7 @@ class Cuda:
     threads_per_multiprocessor: int = 2048
     has_cudnn_attention: bool = True
     takes_inside: bool = True
-    torch: Version = NEWEST
+    torch: Version = DEFAULT
 
     @property
     def target(self) -> Target:
@@ -93,15 +95,29 @@ class Cuda:
 
     @property
     def workspace_bytes(self) -> int:
-        """Bytes of the workspace of one cuBLAS handle."""
+        """Bytes of the workspace of a cuBLAS handle that is kept from its first product on."""
+        return self._of_cublas if self.torch < PER_CALL_SINCE else 0
+
+    @property
+    def lt_workspace_bytes(self) -> int:
+        """Bytes of a workspace of its own that cuBLASLt keeps."""
+        return self._of_lt if LT_KEPT_SINCE <= self.torch < LT_UNIFIED_SINCE else 0
+
+    def call_workspace_bytes(self, *, has_bias: bool) -> int:
+        """Bytes of a workspace that a product takes for its call, and gives back; one with a bias runs in cuBLASLt."""
+        if has_bias:
+            return self._of_lt if self.torch < LT_KEPT_SINCE or self.torch >= PER_CALL_SINCE else 0
+        return self._of_cublas if self.torch >= PER_CALL_SINCE else 0
+
+    @property
+    def _of_cublas(self) -> int:
         if not self.takes_inside:
             return 0
         return WORKSPACE_BYTES_HOPPER if self.compute_capability >= HOPPER else WORKSPACE_BYTES
 
     @property
-    def lt_workspace_bytes(self) -> int:
-        """Bytes of a workspace that cuBLASLt has of its own."""
-        return LT_WORKSPACE_BYTES if self.takes_inside and self.torch < LT_UNIFIED_SINCE else 0
+    def _of_lt(self) -> int:
+        return LT_WORKSPACE_BYTES if self.takes_inside else 0
 
     @property
     def is_roomy(self) -> bool:
@@ -122,8 +138,8 @@ def steps(op: Op, cuda: Cuda) -> Steps:
     rule = RULES.get(op.kind)
     if rule is not None:
         return rule(op, cuda)
-    if has_bias(op) and cuda.torch < LT_KEPT_SINCE:
-        return _after(op, cuda.lt_workspace_bytes)
+    if is_product(op) and (taken := cuda.call_workspace_bytes(has_bias=has_bias(op))):
+        return _after(op, taken)
     return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
 
 
@@ -314,7 +330,7 @@ def _is_dense(shape: Shape, stride: Shape) -> bool:
 def _sdpa(op: Op, cuda: Cuda) -> Steps:
     """Backward: row sums and the queries' gradient in float32; forward: flash's splits of the keys, or a batch in parts."""
     kernel = "" if op.choice is None else op.choice.kernel
-    parts = tuple(parts_of(op.entering[0])) if kernel == "efficient" else ()
+    parts = tuple(parts_of(op.entering[0], cuda.torch)) if kernel == "efficient" else ()
     if op.name.endswith("backward"):
         return _sdpa_backward(op, cuda, parts)
     accumulators = _accumulator_bytes(op) if parts else 0

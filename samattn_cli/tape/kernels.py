@@ -13,11 +13,10 @@ from collections.abc import Callable
 from ..units import INT64_BYTES
 from .efficient import HALF_BYTES, efficient_workspace
 from .graph import Backward
-from .launch import MOST_BLOCKS
 from .ops import ELEMENTWISE_FLOPS
 from .sdpa import Choice, choose
 from .sdpa_call import UNBATCHED_DIMS, Call, Kernel, Operand
-from .sdpa_rules import UNBATCHED_SINCE
+from .sdpa_rules import GRID_SINCE, MOST_BLOCKS, UNBATCHED_SINCE
 from .storage import Dim, Shape, Storage
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
@@ -73,7 +72,7 @@ def _fused(
         elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * scores,
         scores=scores,
         frees=tuple(tensor.storage for tensor in extra),
-        workspace_bytes=_FORWARD_WORKSPACE[choice.kernel](out, extra[0]),
+        workspace_bytes=_FORWARD_WORKSPACE[choice.kernel](tape, out, extra[0]),
         choice=choice,
     )
     if whole is not None and low is not None:
@@ -188,7 +187,7 @@ def _backward(
             grads.append(_mask_gradient(tape, mask))
         # scores again, gradients of scores, v, q and k
         macs = _scores(q, k) * (3 * q.shape[-1] + 2 * v.shape[-1])
-        workspace = _efficient_workspace(q, k, v) if efficient else _WORKSPACE[choice.kernel](q)
+        workspace = _efficient_workspace(tape, q, k, v) if efficient else _WORKSPACE[choice.kernel](q)
         tape.record(
             "backward",
             "sdpa",
@@ -204,20 +203,25 @@ def _backward(
     return backward
 
 
-def _efficient_workspace(q: Tensor, k: Tensor, v: Tensor) -> Dim:
+def _in_parts(tape: Tape, batch: Dim) -> bool:
+    """Whether memory-efficient attention runs a batch in parts."""
+    return tape.target.torch < GRID_SINCE and batch > MOST_BLOCKS
+
+
+def _efficient_workspace(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Dim:
     """Workspace of the memory-efficient kernel's backward on an A100; of a batch in parts, with the gradients of one."""
     B, *rest = q.shape
-    if B <= MOST_BLOCKS:
+    if not _in_parts(tape, B):
         return efficient_workspace(q.shape, k.shape[2], v.shape[-1], q.item_bytes).nbytes
     gradients = sum(math.prod(x.shape[1:]) for x in (q, k, v)) * q.item_bytes
     part = efficient_workspace((MOST_BLOCKS, *rest), k.shape[2], v.shape[-1], q.item_bytes)
     return part.nbytes + MOST_BLOCKS * gradients
 
 
-def _parts_bytes(*results: Tensor) -> Dim:
+def _parts_bytes(tape: Tape, *results: Tensor) -> Dim:
     """What memory-efficient attention holds of a batch in parts besides its results: those of the first and one other."""
     B = results[0].shape[0]
-    if B <= MOST_BLOCKS:
+    if not _in_parts(tape, B):
         return 0
     held = min(B, 2 * MOST_BLOCKS)
     return held * sum(math.prod(x.shape[1:]) * x.item_bytes for x in results)
@@ -248,7 +252,7 @@ def cudnn_workspace(queries: Shape) -> Dim:
     return B * h * N * (d + 1) * STATISTIC_BYTES + CUDNN_WORKSPACE
 
 
-_FORWARD_WORKSPACE: dict[Kernel, Callable[[Tensor, Tensor], Dim]] = {
+_FORWARD_WORKSPACE: dict[Kernel, Callable[[Tape, Tensor, Tensor], Dim]] = {
     "flash": lambda *_: 0,
     "efficient": _parts_bytes,
     "cudnn": lambda *_: CUDNN_WORKSPACE,

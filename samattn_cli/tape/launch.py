@@ -3,7 +3,8 @@
 CUDA C++ Programming Guide, Technical Specifications per Compute Capability: a grid has at most 65,535 blocks in y and in z, on
 every device. Flash attention has its batch in one and its heads in the other (flash_fwd_launch_template.h). Memory-efficient
 attention has its heads in y, and runs a larger batch in parts (attention.cu); then torch 2.14.1 fails at the gradient of a
-mask. tests/tape/dry/sdpa.json has what the dry device refused. cuDNN runs no larger batch either, and no more heads; torch has known
+mask. torch 2.15 does not choose flash for so many, and runs memory-efficient attention of them, and that gradient.
+tests/tape/dry/sdpa.json has what the dry device refused of 2.14.1. cuDNN runs no larger batch either, and no more heads; torch has known
 this since 2.13, and before chooses cuDNN for them (`sdpa_rules.CUDNN_BATCH_SINCE`; pytorch/pytorch #180718 and #181235, on an H100).
 """
 
@@ -11,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..encoder.torch_versions import Version
 from ..records import dataclass
 from .ops import Op
 from .sdpa import IN_WORDS
 from .sdpa_call import Kernel
-
-MOST_BLOCKS = 65_535
+from .sdpa_rules import GRID_SINCE, MOST_BLOCKS
 
 GRID: dict[Kernel, tuple[int, ...]] = {"flash": (0, 1), "efficient": (1,), "cudnn": (0, 1), "math": ()}
-"""Of each kernel, the dimensions of queries (B, h, N, d) that its grid limits: 0 is the batch, 1 the heads."""
+"""Of each kernel, the dimensions of queries (B, h, N, d) that its grid limits: 0 is the batch, 1 the heads.
+
+Since `GRID_SINCE` memory-efficient attention has no limit.
+"""
 
 COUNTED = ("a batch of {:,}", "{:,} heads")
 WITH_MASK = 4
@@ -46,9 +50,11 @@ class Refused:
         return f"{self.what} of {COUNTED[self.dim].format(self.size)}, at most {MOST_BLOCKS:,}"
 
 
-def refused(op: Op) -> Refused | None:
-    """Why an operation does not run; None if it does."""
-    return None if op.choice is None else next(_refusals(op, op.choice.kernel), None)
+def refused(op: Op, torch: Version) -> Refused | None:
+    """Why an operation does not run with a version of torch; None if it does."""
+    if op.choice is None or (op.choice.kernel == "efficient" and torch >= GRID_SINCE):
+        return None
+    return next(_refusals(op, op.choice.kernel), None)
 
 
 def _refusals(op: Op, kernel: Kernel) -> Iterator[Refused]:
@@ -61,9 +67,9 @@ def _refusals(op: Op, kernel: Kernel) -> Iterator[Refused]:
         yield Refused(what, 0, op.entering[0])
 
 
-def parts_of(batch: int) -> Iterator[int]:
-    """The sizes of the parts in which memory-efficient attention runs a batch."""
-    if batch <= MOST_BLOCKS:
+def parts_of(batch: int, torch: Version) -> Iterator[int]:
+    """The sizes of the parts in which memory-efficient attention of a version of torch runs a batch."""
+    if torch >= GRID_SINCE or batch <= MOST_BLOCKS:
         yield batch
         return
     for start in range(0, batch, MOST_BLOCKS):

@@ -183,7 +183,7 @@ class Player:
         self.passed = passed
         self.allocator = allocator_of(passed.config.run.allocator, capacity, self.memory)
         self.cuda = replace(cuda, torch=passed.config.run.torch_version)
-        self.workspaces = {PRODUCT: cuda.workspace_bytes, BIASED: self.cuda.lt_workspace_bytes}
+        self.workspaces = {PRODUCT: self.cuda.workspace_bytes, BIASED: self.cuda.lt_workspace_bytes}
         self.section: Section = ("", "forward")
         self.peaks: dict[Section, Peak] = {}
         self.reserved_before = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..encoder.torch_versions import NEWEST, Version
+from ..encoder.torch_versions import DEFAULT, Version
 from ..records import dataclass, replace
 from .immutable import immutable
 from .storage import Shape
@@ -12,7 +12,7 @@ from .storage import Shape
 Kernel = Literal["cudnn", "flash", "efficient", "math"]
 """As in the names of ATen's operators; math is the unfused products, which make the matrix of scores."""
 
-SEEN_ON: Version = NEWEST
+SEEN_ON: Version = DEFAULT
 """The version of torch whose choices are recorded: 2.14.1 with CUDA 13.0 and cuDNN 9.24, on the dry device."""
 
 BATCHED_DIMS = 4

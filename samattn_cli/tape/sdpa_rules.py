@@ -41,6 +41,8 @@ CUDNN_WIDE_SINCE: Version = (2, 14)
 """Since then cuDNN takes wide heads on compute capability 10 as on 9.0, and refuses backward of some, and one query there."""
 UNBATCHED_SINCE: Version = (2, 14)
 """Since then operands of three dimensions get a batch of 1, so that a fused kernel can take them."""
+GRID_SINCE: Version = (2, 15)
+"""Since then flash refuses more images or heads than CUDA can launch, which torch before chooses it for, and the run fails."""
 
 CUDNN_FIRST = frozenset({9, 10})
 """Compute capabilities, without their minor number, for which torch tries cuDNN first."""
@@ -55,7 +57,8 @@ CUDNN_DIMS_BLACKWELL = (192, 128)
 CUDNN_BACKWARD_DIMS = (CUDNN_DIMS_BLACKWELL, (256, 256))
 CUDNN_DIM_STEP = 8
 CUDNN_DROPOUT_STEPS = 16
-MOST_CUDNN_BATCH = 65_535
+MOST_BLOCKS = 65_535
+"""The most blocks of a grid in y and in z (CUDA C++ Programming Guide, Technical Specifications per Compute Capability)."""
 ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 Refusal = Callable[[Call, Target], str]
@@ -209,6 +212,18 @@ def _each(found: Iterable[str]) -> str:
     return q if q == k == v else f"{q} / {k} / {v}"
 
 
+def _grid(name: str) -> Refusal:
+    """A kernel has its batch in one dimension of the grid, and its heads in another."""
+
+    def refusal(call: Call, _: Target) -> str:
+        B, h = call.q.shape[:2]
+        if B > MOST_BLOCKS:
+            return f"a batch of {B:,} is above {MOST_BLOCKS:,}, {name}'s largest"
+        return f"{h:,} heads are more than {MOST_BLOCKS:,}, {name}'s most" if h > MOST_BLOCKS else ""
+
+    return refusal
+
+
 # -- flash -----------------------------------------------------------------------------------------------------------------
 
 
@@ -307,13 +322,6 @@ def _cudnn_dropout(call: Call, _: Target) -> str:
     return f"cuDNN takes dropout in steps of 1/{CUDNN_DROPOUT_STEPS}, not {call.dropout}"
 
 
-def _cudnn_batch(call: Call, _: Target) -> str:
-    B, h = call.q.shape[:2]
-    if B > MOST_CUDNN_BATCH:
-        return f"a batch of {B:,} is above {MOST_CUDNN_BATCH:,}, cuDNN's largest"
-    return f"{h:,} heads are more than {MOST_CUDNN_BATCH:,}, cuDNN's most" if h > MOST_CUDNN_BATCH else ""
-
-
 def _is_roomy(target: Target) -> bool:
     return target.capability == (9, 0) or target.capability[0] == BLACKWELL
 
@@ -394,6 +402,7 @@ RULES: tuple[Rule, ...] = (
         "check_batch_size_and_num_heads_dense",
         until=GROUPS_SINCE,
     ),
+    Rule(("flash",), _grid("flash"), "not known: seen on the dry device", since=GRID_SINCE),
     Rule(("flash",), _flash_dim, "check_head_dim_size_flash"),
     Rule(
         ("flash",), _flash_trained_dim, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"
@@ -403,7 +412,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("efficient",), _offsets, "check_data_ptr_alignment_mem_efficient", since=OFFSETS_SINCE),
     Rule(("cudnn",), _deterministic, "check_cudnn_deterministic"),
     Rule(("cudnn",), _cudnn_dropout, "check_cudnn_dropout", since=CUDNN_DROPOUT_SINCE),
-    Rule(("cudnn",), _cudnn_batch, "check_cudnn_tensor_shapes", since=CUDNN_BATCH_SINCE),
+    Rule(("cudnn",), _grid("cuDNN"), "check_cudnn_tensor_shapes", since=CUDNN_BATCH_SINCE),
     Rule(("cudnn",), _cudnn_dim, "check_cudnn_tensor_shapes"),
     Rule(("cudnn",), _cudnn_trained_dim, "check_cudnn_d256_bprop_head_dim", since=CUDNN_WIDE_SINCE),
     Rule(("cudnn",), _one_key, "check_cudnn_tensor_shapes"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...encoder.implementations import implementation_of
 from ...encoder.model import EncoderConfig, RunConfig
-from ...encoder.torch_versions import NEWEST
+from ...encoder.torch_versions import DEFAULT
 from ...figures import IN_MEMORY, KINDS, KINDS_AT_PEAK, Figure, always, of
 from ...reports.analysis import (
     Analysis,
@@ -98,7 +98,7 @@ def how_it_runs(config: EncoderConfig) -> Iterator[str]:
         yield from how_it_steps(run)
     if run.tf32:
         yield "TF32"
-    if run.torch_version != NEWEST:
+    if run.torch_version != DEFAULT:
         yield f"torch {run.torch}"
     if run.allocator:
         yield f"allocator {run.allocator}"

@@ -128,7 +128,7 @@ class _Player:
                 self.own[key] = self.allocator.allocate(nbytes, kind)
             elif nbytes in {FREE, FREE_ELSEWHERE}:
                 self.allocator.free(self.own.pop(key, None))
-            elif (phase, nbytes) not in self.threads:
+            elif (phase, nbytes) not in self.threads and self.workspaces[nbytes]:
                 self.threads.add((phase, nbytes))
                 self.allocator.allocate(self.workspaces[nbytes], WORKSPACES)
 
