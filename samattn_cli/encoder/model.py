@@ -474,8 +474,8 @@ class RunConfig:
     )
     torch: str = key(
         parsed(parse_torch, f"a version of torch, {TORCH_RANGE}", number(0, 100), TEXT, words=known()),
-        f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run, and the workspace of cuBLASLt. The kernels of "
-        "2.6 and 2.14 were recorded; a version between them is taken to choose as 2.6 does. All other rules of memory are those of 2.14.",
+        f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run, and the workspaces of cuBLAS and cuBLASLt. All "
+        "other rules of memory are those of 2.14.",
         example="2.13",
         default=words(DEFAULT),
     )

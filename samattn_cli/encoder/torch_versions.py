@@ -15,6 +15,9 @@ NEWEST: Version = (2, 15)
 DEFAULT: Version = (2, 14)
 """Of `run.torch`: the version that all recordings of dry runs are of."""
 
+PER_CALL_SINCE: Version = (2, 15)
+"""Since then cuBLAS and cuBLASLt take their workspaces anew in each call, and give them back (`tape/inside.py`)."""
+
 VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)?(\+\w*)?")
 
 

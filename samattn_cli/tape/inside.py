@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ..encoder.torch_versions import DEFAULT, Version
+from ..encoder.torch_versions import DEFAULT, PER_CALL_SINCE, Version
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
 from . import inside_batch_norm, inside_embedding, inside_others
@@ -56,7 +56,7 @@ from .tensor import (
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
 LT_WORKSPACE_BYTES = 1 << 20
-LT_KEPT_SINCE, LT_UNIFIED_SINCE, PER_CALL_SINCE = (2, 9), (2, 12), (2, 15)
+LT_KEPT_SINCE, LT_UNIFIED_SINCE = (2, 9), (2, 12)
 AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 

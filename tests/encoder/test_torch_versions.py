@@ -25,12 +25,12 @@ def test_versions_that_are_known(written, kept, version):
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        ("2.5", "[unknown-torch-version] run.torch torch 2.5 2.6 to 2.14"),
-        ("2.15", "[unknown-torch-version] run.torch torch 2.15 2.6 to 2.14"),
-        ("2.1", "[unknown-torch-version] run.torch torch 2.1 2.6 to 2.14"),
+        ("2.5", "[unknown-torch-version] run.torch torch 2.5 2.6 to 2.15"),
+        ("2.16", "[unknown-torch-version] run.torch torch 2.16 2.6 to 2.15"),
+        ("2.1", "[unknown-torch-version] run.torch torch 2.1 2.6 to 2.15"),
         ("newest", "[not-a-torch-version] run.torch 'newest' 2.13"),
         ("2.x", "[not-a-torch-version] run.torch '2.x' 2.13"),
-        ("[2.6]", "[not-a-quantity] run.torch 2.6 to 2.14"),
+        ("[2.6]", "[not-a-quantity] run.torch 2.6 to 2.15"),
     ],
 )
 def test_versions_that_are_not(written, problem):
@@ -47,7 +47,7 @@ def test_an_option_keeps_the_zero_that_a_number_of_a_file_loses():
     with pytest.raises(ConfigError) as caught:
         load_config({"extends": "vit_b", "run": {"torch": 2.10}})
     (said,) = problems_of(caught)
-    assert said == "config: [unknown-torch-version] run.torch torch 2.1 2.6 to 2.14 2.10 quotes"
+    assert said == "config: [unknown-torch-version] run.torch torch 2.1 2.6 to 2.15 2.10 quotes"
 
 
 def test_the_version_that_is_the_default_does_not_change_the_hash():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from samattn_cli import load_config
+from samattn_cli import load_config, load_device
 from samattn_cli.errors import UsageError
 from samattn_cli.studies import installed_torch, measure
 from samattn_cli.studies.analyze import analyze
@@ -24,6 +24,7 @@ def config(*words):
         ("2.13.0+cpu", ["run.torch=2.6"], False),  # both run unfused products
         ("2.14.1", [], False),
         ("2.15.0", [], False),
+        ("2.16.0", [], False),
         ("2.5.1", [], False),
         ("", [], False),
         ("2.13.0", ["run.attention=eager"], False),
@@ -42,6 +43,30 @@ def test_both_figures_are_said(monkeypatch):
     for word in ("2.14", "2.13"):
         assert format_bytes(Passes(config(f"run.torch={word}")).peak_bytes) in finding.message
     assert "--set run.torch=2.13" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("installed", "device", "words", "is_said"),
+    [
+        ("2.15.0", "h100", (), True),
+        ("2.13.0", "h100", ("run.torch=2.15",), True),
+        ("2.13.0", "h100", (), False),
+        ("2.15.0", "cpu", (), False),
+        ("2.15.0", None, (), False),
+    ],
+)
+def test_a_torch_whose_cublas_keeps_no_workspace_is_named_on_a_cuda_device(
+    monkeypatch, installed, device, words, is_said
+):
+    """One of 32 MiB on an H100, which torch 2.15 gives back after each product; tensors take the same."""
+    monkeypatch.setattr(installed_torch, "installed", lambda: installed)
+    passes = Passes(load_config("vit_b", ["depth=1", *words]), device and load_device(device))
+    found = list(installed_torch.of_installed_torch(passes))
+    assert [each.code for each in found] == ["installed-torch"] * is_said
+    for version in ("2.14", "2.15") if is_said and not words else ():
+        config = load_config("vit_b", ["depth=1", f"run.torch={version}"])
+        used = Passes(config, passes.device).in_memory
+        assert format_bytes(used.allocated_bytes) in found[0].message
 
 
 def test_the_report_names_unfused_products_once_with_the_version():

@@ -24,6 +24,7 @@ from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
 from tests.support.sampling import examples, sampled
+from tests.tape.dry import newest
 from tests.tape.dry.later import OWN
 from tests.tape.dry.record import PATH
 
@@ -118,6 +119,19 @@ def test_a_run_takes_what_torch_counted_as_a_whole_and_in_each_layer_and_kinds_s
     assert_peaks_are_those_of_torch(run, used)
     assert_layers_are_those_of_torch(run, used)
     assert_kinds_sum_to_what_is_allocated_at_the_peak(config, cuda, used)
+
+
+NEWEST_RUNS: list[dict[str, Any]] = json.loads(newest.PATH.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("run", sampled(NEWEST_RUNS, 4), ids=name_of)
+def test_a_run_with_torch_2_15_takes_what_that_torch_counted(run) -> None:
+    config = config_of(run | {"run": run["run"] | {"torch": newest.TORCH}})
+    cuda = cuda_of(load_device(run["device"]))
+    assert cuda is not None
+    used = usage(config, replace(cuda, has_cudnn_attention=False))
+    assert (used.allocated, used.reserved) == (run["allocated_bytes"], run["reserved_bytes"])
+    assert_layers_are_those_of_torch(run, used)
 
 
 def assert_peaks_are_those_of_torch(run: dict[str, Any], used: Usage) -> None:
@@ -293,8 +307,11 @@ def test_before_torch_2_12_cublaslt_has_a_workspace_of_its_own():
     assert cuda is not None
     peaks = {
         version: usage(load_config("vit_b", [f"run.torch={version}"]), cuda).allocated
-        for version in ("2.8", "2.9", "2.11", "2.12", "2.14")
+        for version in ("2.8", "2.9", "2.11", "2.12", "2.14", "2.15")
     }
+    assert (
+        peaks["2.14"] - (32 << 20) < peaks["2.15"] < peaks["2.14"]
+    )  # cuBLAS's too is there while a product runs
     assert peaks["2.9"] == peaks["2.11"] == peaks["2.12"] + (1 << 20)
     assert (
         peaks["2.12"] == peaks["2.14"] < peaks["2.8"] < peaks["2.9"]

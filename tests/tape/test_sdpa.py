@@ -22,7 +22,7 @@ from tests.tape.dry import sdpa, sdpa_versions
 from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT, RANDOM, named, qkv, randomly, t
 
 RECORDED = json.loads(sdpa.PATH.read_text("utf-8"))
-OLDER = json.loads(sdpa_versions.PATH.read_text("utf-8"))
+OTHERS = json.loads(sdpa_versions.PATH.read_text("utf-8"))
 
 
 def letters(calls: Iterable[Call], capability: Version) -> str:
@@ -70,12 +70,12 @@ def test_all_calls_as_torch_chooses_here(capability) -> None:
     assert letters(randomly(), capability) == at_random
 
 
-ON_EACH = [(version, capability) for version, found in OLDER.items() for capability in found]
+ON_EACH = [(version, capability) for version, found in OTHERS.items() for capability in found]
 
 
 @pytest.mark.parametrize(("version", "capability"), sampled(ON_EACH, 4))
-def test_older_versions(version, capability) -> None:
-    recorded = OLDER[version][capability]
+def test_other_versions(version, capability) -> None:
+    recorded = OTHERS[version][capability]
     target = Target(Target.of(float(capability)).capability, tuple(map(int, version.split(".")[:2])))
     calls, letters_of = (
         [*(call for _, call in named()), *randomly(KEPT)],
@@ -91,12 +91,12 @@ def test_cudnn_is_first_from_the_release_whose_wheels_bring_one_that_is_new_enou
     """As recorded: a call that each kernel takes, on Hopper and on Blackwell, but not on an RTX 5090."""
     (plain,) = (number for number, (name, _) in enumerate(named()) if name == "(1,8,1024,64) bf16")
     first = {
-        version: [found[at]["named"][plain] for at in ("9.0", "12.0")] for version, found in OLDER.items()
+        version: [found[at]["named"][plain] for at in ("9.0", "12.0")] for version, found in OTHERS.items()
     }
     cudnn = {version for version, (hopper, _) in first.items() if hopper == "c"}
-    assert cudnn == {"2.11.0", "2.13.0"}
+    assert cudnn == {"2.11.0", "2.13.0", "2.15.0"}
     assert "c" not in {rtx for _, rtx in first.values()}
-    for version in range(6, 15):
+    for version in range(6, 16):
         kernel = choose(Call(*HALF), Target((9, 0), (2, version))).kernel
         assert kernel == ("cudnn" if version >= 11 else "flash")
 
@@ -198,13 +198,20 @@ def test_an_operand_of_three_dimensions_is_a_batch_of_one_since_torch_2_14() -> 
     assert "4 dimensions" in dict(before.reasons)["flash"]
 
 
+@pytest.mark.parametrize("version", [(2, 14), (2, 15)])
 @pytest.mark.parametrize(("kernel", "batch", "heads", "has_mask", "outcome"), RECORDED["launches"])
-def test_what_cannot_be_launched(kernel, batch, heads, has_mask, outcome) -> None:
-    """As the dry device saw it: batch and heads of flash, heads of memory-efficient, and its gradient of a mask."""
+def test_what_cannot_be_launched(kernel, batch, heads, has_mask, outcome, version) -> None:
+    """As the dry device saw it: batch and heads of flash, heads of memory-efficient, and its gradient of a mask.
+
+    With torch 2.15.0 the same of flash, and all of memory-efficient attention ran.
+    """
     grads = (Storage(1),) * (4 if has_mask else 3)
     entering, choice = (batch, heads, 16, 32), Choice(kernel)
-    forward = refused(Op("sdpa", "sdpa", "", entering=entering, choice=choice))
-    backward = refused(Op("sdpa.backward", "sdpa", "", entering=entering, choice=choice, allocates=grads))
+    forward = refused(Op("sdpa", "sdpa", "", entering=entering, choice=choice), version)
+    back = Op("sdpa.backward", "sdpa", "", entering=entering, choice=choice, allocates=grads)
+    backward = refused(back, version)
+    if version == (2, 15) and kernel == "efficient":
+        outcome = "runs"
     ours = "no forward" if forward else "no backward" if backward else "runs"
     assert ours == outcome
 
@@ -216,21 +223,37 @@ def test_before_2_13_torch_chooses_cudnn_for_a_batch_that_it_cannot_run(torch: V
     choice = choose(Call(*large), Target((9, 0), torch))
     assert choice.kernel == kernel
     op = Op("sdpa", "sdpa", "", entering=(65_536, 1, 64, 96), choice=choice)
-    assert "65,536" in str(refused(op) and refused(op).in_words)
-    assert refused(replace(op, entering=(65_535, 1, 64, 96))) is None
+    assert "65,536" in str(refused(op, torch) and refused(op, torch).in_words)
+    assert refused(replace(op, entering=(65_535, 1, 64, 96)), torch) is None
+
+
+@pytest.mark.parametrize(("batch", "heads"), [(65_536, 1), (1, 65_536)])
+@pytest.mark.parametrize("capability", [(8, 0), (12, 0)])
+def test_since_2_15_torch_does_not_choose_flash_for_what_it_cannot_launch(batch, heads, capability) -> None:
+    """The stack on meta, which is derived by itself, does the same."""
+    call = Call(*qkv(batch, heads, 4, 32, dt="bfloat16"))
+    x = torch.empty(batch, heads, 4, 32, dtype=torch.bfloat16, device="meta")
+    for version, kernel in (((2, 14), "flash"), ((2, 15), "efficient")):
+        choice = choose(call, Target(capability, version))
+        assert choice.kernel == kernel
+        assert cuda.flash_takes(x, x, None, version) is (kernel == "flash")
+    assert "65,536" in choice.in_words
+    fitting = Call(*qkv(min(batch, 65_535), min(heads, 65_535), 4, 32, dt="bfloat16"))
+    assert choose(fitting, Target(capability, (2, 15))).kernel == "flash"
 
 
 def test_why_it_cannot_be_launched() -> None:
     shape = {"entering": (65_536, 1, 64, 96), "choice": Choice("flash")}
-    why = refused(Op("sdpa", "sdpa", "", **shape))
+    why = refused(Op("sdpa", "sdpa", "", **shape), SEEN_ON)
     assert why is not None
     assert (why.dim, why.size) == (0, 65_536)
     assert "flash attention of a batch of 65,536" in why.in_words
 
 
 def test_a_batch_in_parts() -> None:
-    assert list(parts_of(65_535)) == [65_535]
-    assert list(parts_of(140_000)) == [65_535, 65_535, 8_930]
+    assert list(parts_of(65_535, (2, 14))) == [65_535]
+    assert list(parts_of(140_000, (2, 14))) == [65_535, 65_535, 8_930]
+    assert list(parts_of(140_000, (2, 15))) == [140_000]
 
 
 @CUDA_BUILD

@@ -1,4 +1,4 @@
-"""The choice of attention kernel of older versions of torch, kept in `sdpa_versions.json`, as `sdpa.py` keeps that of today's.
+"""The choice of attention kernel of other versions of torch, kept in `sdpa_versions.json`, as `sdpa.py` keeps that of today's.
 
     python -m tests.tape.dry.sdpa_versions OLD/bin/python ...     # a minute for each, with CUDA builds of torch
 
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from samattn_cli.device.dry import build
 from samattn_cli.device.dry.environment import TORCH
+from samattn_cli.tape.sdpa_rules import UNBATCHED_SINCE
 from tests.support.running import ROOT
 from tests.tape.dry.sdpa import WORKER, digest
 from tests.tape.dry.sdpa_cases import KEPT
@@ -37,7 +38,8 @@ OLD_WORKER = WORKER.replace("\nof_names", f"{REFUSED}\nof_names").replace(
     "choice(call) for", "choice_or_none(call) for"
 )
 OLD_WORKER = OLD_WORKER.replace("map(choice,", "map(choice_or_none,")
-OLD_WORKER = OLD_WORKER.replace("operand.dim() == 3 for", "False for")  # they do not give operands a batch
+UNBATCHED = OLD_WORKER.replace("operand.dim() == 3 for", "False for")
+"""For torch before `UNBATCHED_SINCE`, which does not give operands a batch."""
 FIND = "import torch, nvidia; print(torch.__version__.partition('+')[0], *nvidia.__path__)"
 
 
@@ -51,10 +53,13 @@ def recorded(python: Path) -> tuple[str, dict[str, dict[str, str]]]:
         build._compile(shutil.which("cc") or "cc", headers, built)
         for link in build.LINKS:
             (built.parent / link).symlink_to(built)
-        return version, {".".join(map(str, each)): _choices(python, built, each) for each in CAPABILITIES}
+        worker = OLD_WORKER if tuple(_numbers(version)) >= UNBATCHED_SINCE else UNBATCHED
+        return version, {
+            ".".join(map(str, each)): _choices(python, built, each, worker) for each in CAPABILITIES
+        }
 
 
-def _choices(python: Path, library: Path, capability: tuple[int, int]) -> dict[str, str]:
+def _choices(python: Path, library: Path, capability: tuple[int, int], worker: str) -> dict[str, str]:
     variables = {
         **TORCH,
         "LD_LIBRARY_PATH": str(library.parent),
@@ -63,7 +68,7 @@ def _choices(python: Path, library: Path, capability: tuple[int, int]) -> dict[s
         "SAMATTN_DRY_BYTES": str(1 << 48),
         "PYTHONPATH": str(ROOT),
     }
-    words = [python, "-W", "ignore", "-c", OLD_WORKER]
+    words = [python, "-W", "ignore", "-c", worker]
     done = subprocess.run(words, env=os.environ | variables, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{python} on {capability}: {done.stderr}")
