@@ -7,7 +7,6 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - cuBLASLt, which runs a linear layer with a bias, had that workspace too from `LT_UNIFIED_SINCE` until then; before and after it has
   one of its own, which until `LT_KEPT_SINCE` and since `PER_CALL_SINCE` it takes anew in each call (seen in dry runs of torch 2.6,
   2.8 to 2.15, and on an H200);
-- LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
 - folding copies columns that are not contiguous, and its result keeps their size (native/cuda/Col2Im.cu);
 - softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
 - a sum keeps partial sums of blocks that share an output (native/cuda/Reduce.cuh): see `reduction.py`;
@@ -22,7 +21,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda);
 - cuDNN's attention takes a workspace (measured: `kernels.cudnn_workspace`).
 
-Batch norm is in `inside_batch_norm.py`, an embedding's backward in `inside_embedding.py`. The workspaces of cuDNN's convolutions are not
+LayerNorm is in `inside_layer_norm.py`, batch norm in `inside_batch_norm.py`, an embedding's backward in `inside_embedding.py`. The workspaces of cuDNN's convolutions are not
 modelled.
 """
 
@@ -34,7 +33,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..encoder.torch_versions import DEFAULT, PER_CALL_SINCE, Version
 from ..records import dataclass, replace
 from ..units import INT64_BYTES
-from . import inside_batch_norm, inside_embedding, inside_others
+from . import inside_batch_norm, inside_embedding, inside_layer_norm, inside_others
 from .cub import sort_bytes
 from .efficient import accumulator_bytes, efficient_workspace
 from .kernels import FLASH_COLUMNS
@@ -161,13 +160,6 @@ def has_bias(op: Op) -> bool:
 def _softmax_backward(op: Op, _: Cuda) -> Steps:
     """The gradient times the output, in their type: float32 also where the kernel narrows the result to float16."""
     return None, op.reads[-1].nbytes
-
-
-def _layer_norm(op: Op, _: Cuda) -> Steps:
-    """Forward: the input; backward: the gradient and the input, of one shape."""
-    operands = op.strides[: 2 if op.kind == "layer_norm_backward" else 1]
-    nbytes = op.allocates[0].nbytes
-    return tuple(nbytes for stride in operands if not is_contiguous(op.entering, stride))
 
 
 def _sum(op: Op, cuda: Cuda) -> Steps:
@@ -480,8 +472,8 @@ def _flash_dim(d: int) -> int:
 
 RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "softmax_backward": _softmax_backward,
-    "layer_norm": _layer_norm,
-    "layer_norm_backward": _layer_norm,
+    "layer_norm": inside_layer_norm.forward,
+    "layer_norm_backward": inside_layer_norm.backward,
     "batch_norm_training": inside_batch_norm.forward,
     "batch_norm_backward": inside_batch_norm.backward,
     "sum": _sum,
