@@ -1,8 +1,8 @@
 """The partial sums of a reduction on CUDA: the buffers of blocks that share an output, and their semaphores.
 
 Source: aten/src/ATen/native/cuda/Reduce.cuh of PyTorch 2.14.1 (setReduceConfig, global_memory_size, semaphore_size) and
-TensorIterator, which puts reduced dimensions first, in the order of their strides, and joins dimensions that are
-adjacent in memory.
+TensorIterator, which puts reduced dimensions first, in the order of their strides, then the others in the order of the result,
+whose memory is in row-major order, and joins dimensions that are adjacent in the memory of both.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 
 from ..records import dataclass
 from .storage import Shape
+from .tensor import contiguous_stride
 
 WARP = 32
 MOST_THREADS = 512
@@ -29,7 +30,11 @@ INT_BYTES = 4
 class _Dim:
     size: int
     stride: int
-    is_reduced: bool
+    to: int  # the stride of the result; 0 if it is reduced
+
+    @property
+    def is_reduced(self) -> bool:
+        return self.to == 0
 
 
 def partial_sums(
@@ -83,16 +88,17 @@ def partial_sums(
 def _joined(shape: Shape, stride: Shape, kept: Shape) -> list[_Dim]:
     """The dimensions as in TensorIterator: reduced first, smallest stride first, adjacent ones joined."""
     leading = len(shape) - len(kept)
+    to = (*[0] * leading, *contiguous_stride(kept))
     dims = [
-        _Dim(size, step, at < leading or kept[at - leading] == 1)
+        _Dim(size, step, 0 if at < leading or kept[at - leading] == 1 else to[at])
         for at, (size, step) in enumerate(zip(shape, stride, strict=True))
         if size != 1
     ]
     joined: list[_Dim] = []
-    for dim in sorted(dims, key=lambda dim: (not dim.is_reduced, dim.stride)):
+    for dim in sorted(dims, key=lambda dim: (dim.to, dim.stride)):
         last = joined[-1] if joined else None
-        if last and last.is_reduced == dim.is_reduced and last.size * last.stride == dim.stride:
-            joined[-1] = _Dim(last.size * dim.size, last.stride, dim.is_reduced)
+        if last and (last.size * last.stride, last.size * last.to) == (dim.stride, dim.to):
+            joined[-1] = _Dim(last.size * dim.size, last.stride, last.to)
         else:
             joined.append(dim)
     return joined

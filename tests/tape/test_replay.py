@@ -17,10 +17,12 @@ from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.tape.allocator import MIB, OutOfMemoryError
 from samattn_cli.tape.cub import sort_bytes
 from samattn_cli.tape.encoder import forward
-from samattn_cli.tape.inside import Cuda, flash_splits
+from samattn_cli.tape.inside import Cuda, flash_splits, steps
 from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.tape.module_order import in_module_order
+from samattn_cli.tape.ops import Op
 from samattn_cli.tape.replay import Usage, replay_forward, replay_step
+from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
 from tests.support.sampling import examples, sampled
@@ -316,6 +318,36 @@ def test_before_torch_2_12_cublaslt_has_a_workspace_of_its_own():
     assert (
         peaks["2.12"] == peaks["2.14"] < peaks["2.8"] < peaks["2.9"]
     )  # in 2.8 it is there while a layer runs
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "dtype", "nbytes"),
+    [
+        (65_536, 96, 4, []),
+        (65_537, 96, 4, [384, 384, 786_816, 786_816, 417_792, 8, 417_792, 8]),
+        (1_881_600, 96, 4, [384, 384, 4_194_048, 4_194_048, 2_113_536, 8, 2_113_536, 8]),
+        (100_000, 768, 2, [1_536, 1_536, 2_096_640, 2_096_640, 8_650_752, 24, 8_650_752, 24]),
+        (100_000, 1280, 4, [5_120, 5_120, 4_193_280, 4_193_280]),
+        (100_000, 2112, 4, []),
+    ],
+)
+@pytest.mark.parametrize("version", [(2, 6), (2, 14)])
+def test_the_gradients_of_many_short_rows_are_sums_of_blocks(rows, width, dtype, nbytes, version):
+    """As native_layer_norm_backward of torch 2.6.0 and 2.14.1 asked on the dry device, of 108 multiprocessors."""
+    results = tuple(Storage(size * dtype) for size in (rows * width, width, width))
+    op = Op(
+        "norm.backward",
+        "layer_norm_backward",
+        "",
+        allocates=results,
+        entering=(rows, width),
+        strides=((width, 1), (width, 1)),
+    )
+    taken = steps(op, Cuda(torch=version))
+    asked = [step for step in taken if step is not None and step > 0]
+    assert asked == (nbytes if version == (2, 14) else [])
+    freed = [step for step in taken if step is not None and step < 0]
+    assert len(freed) == (len(asked) - 2 if asked else 0)  # the blocks go last
 
 
 def test_memory_efficient_attention_accumulates_large_heads_in_float32():
