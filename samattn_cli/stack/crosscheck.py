@@ -160,9 +160,17 @@ class _Stack:
         self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in resident)
         if twins is None:
             runs_all = every_layer or bool(config.checkpointed_stages)  # a backward runs several blocks again
-            twins = {} if runs_all else twins_of(freeze(self.model, config), self.image)
+            twins = {} if runs_all else self._found_twins(config)
         self.twins = twins
         fold(self.model, twins)
+
+    def _found_twins(self, config: EncoderConfig) -> dict[str, str]:
+        """The twins where weights are frozen as in a training step. An inference forward is counted with the weights as made."""
+        made = [(weight, weight.requires_grad) for weight in self.model.parameters()]
+        twins = twins_of(freeze(self.model, config), self.image)
+        for weight, requires_grad in made:
+            weight.requires_grad_(requires_grad)
+        return twins
 
 
 def _attempt(

@@ -629,6 +629,14 @@ def test_twins_of_the_last_part_leave_what_they_leave_before_autocasts_copies_go
     assert verdict.layers_run == 1
 
 
+@pytest.mark.parametrize("trains", ["neck", pytest.param("blocks.0", marks=pytest.mark.exhaustive)])
+def test_looking_for_twins_leaves_weights_as_they_were(trains):
+    """Autocast keeps copies of weights that require a gradient: in an inference forward of all, also if some will be frozen."""
+    run = {"autocast": "bfloat16", "trains": trains}
+    verdict = verify(load_config(ONE_BLOCK | {"depth": 2, "run": run}), every_layer=False)
+    assert_exact_on_meta(verdict)
+
+
 def _inside(name: str) -> set[str]:
     """The modules that contain a module, and itself."""
     words = name.split(".")
