@@ -474,8 +474,9 @@ class RunConfig:
     )
     torch: str = key(
         parsed(parse_torch, f"a version of torch, {TORCH_RANGE}", number(0, 100), TEXT, words=known()),
-        f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run, and the workspaces of cuBLAS and cuBLASLt. All "
-        "other rules of memory are those of 2.14.",
+        f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run, the workspaces of cuBLAS and cuBLASLt, and "
+        "whether ReLU in place copies the gradient of a linear layer (Swin V2's bias, before 2.15). All other rules of memory are those "
+        "of 2.14.",
         example="2.13",
         default=words(DEFAULT),
     )

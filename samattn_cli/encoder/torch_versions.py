@@ -18,6 +18,10 @@ DEFAULT: Version = (2, 14)
 PER_CALL_SINCE: Version = (2, 15)
 """Since then cuBLAS and cuBLASLt take their workspaces anew in each call, and give them back (`tape/inside.py`)."""
 
+LINEAR_IS_VIEW_BEFORE: Version = (2, 15)
+"""The first torch whose linear layer with a bias returns a tensor of its own for inputs (..., N, C); before, a view of a matrix. Source:
+_flatten_nd_linear in aten/src/ATen/native/Linear.cpp, as seen in the graph of autograd of torch 2.14.1 and 2.15.0."""
+
 VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)?(\+\w*)?")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..errors import Message
 from .allocator_settings import AllocatorSettings, settings_of
 from .model import RunConfig
-from .torch_versions import DEFAULT
+from .torch_versions import DEFAULT, LINEAR_IS_VIEW_BEFORE
 
 CODE = "key-without-effect"
 
@@ -27,7 +27,8 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         yield Message(
             CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
         )
-    if run.torch_version != DEFAULT and run.attention == "eager" and not on_cuda:
+    copies_less = run.torch_version >= LINEAR_IS_VIEW_BEFORE and run.mode == "training"
+    if run.torch_version != DEFAULT and run.attention == "eager" and not on_cuda and not copies_less:
         text = (
             "it decides which kernels sdpa and fused attention run, and cuBLASLt's workspace on a CUDA device: use "
             "run.attention sdpa, or add --device, such as --device a100_80"

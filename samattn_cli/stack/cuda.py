@@ -2,6 +2,8 @@
 
 - A linear layer whose input is not contiguous adds its bias in place. Under a dispatch mode ATen would add it out of
   place (Linear.cpp, isTensorSubclassLike), which makes one tensor more.
+- A linear layer with a bias returns a view of a product before torch 2.15, and a tensor of its own since then. It does so as in the
+  version of the run, because autograd copies the gradient of a view that is changed in place.
 - Layer norm returns contiguous strides. On meta the strides of dimensions of size 1 differ, and then a product with
   autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view corrects them;
   those that layer norm returns are corrected in `meta`, for a convolution that would not take them for channels-last.
@@ -27,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..encoder.torch_versions import DEFAULT, Version
+from ..encoder.torch_versions import DEFAULT, LINEAR_IS_VIEW_BEFORE, Version, version_of
 from . import batch_norm, slices
 
 MASK_ALIGNMENT = 8
@@ -41,8 +43,9 @@ FUSED_DIMS = 4  # of queries, keys and values for which every torch runs a fused
 EFFICIENT = torch.ops.aten._scaled_dot_product_efficient_attention.default
 DROPOUT_AT = 5
 """The place of the probability of dropout in its arguments."""
-WITHOUT_BIAS = 2  # arguments of a linear layer
-
+MATRIX = 2  # dimensions
+LINEAR_IS_VIEW = (version_of(torch.__version__) or DEFAULT) < LINEAR_IS_VIEW_BEFORE
+"""Whether the installed torch returns a view from a linear layer with a bias."""
 
 HALVES = {torch.float16, torch.bfloat16}
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
@@ -74,19 +77,26 @@ class AsOnCuda(TorchFunctionMode):
             return self._changed(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if bias is not None and not x.is_contiguous():
+            return F.linear(x, weight).add_(bias)
+        if not torch.is_grad_enabled() and x.is_contiguous():
+            return F.linear(x.view(x.shape), weight, bias)
+        is_view = self.version < LINEAR_IS_VIEW_BEFORE
+        if bias is None or x.dim() == MATRIX or is_view == LINEAR_IS_VIEW:
+            return F.linear(x, weight, bias)
+        if is_view:
+            out = F.linear(x, weight, bias)
+            return out.view(out.shape)
+        rows = F.linear(x.view(-1, x.shape[-1]), weight, bias)
+        return torch.ops.aten._unsafe_view(rows, (*x.shape[:-1], len(weight)))
+
     def _changed(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.linear and kwargs:  # F.linear(x, weight=..., bias=...)
             args = (*args, *(kwargs[name] for name in ("input", "weight", "bias") if name in kwargs))
             kwargs = {}
-        if (
-            func is F.linear
-            and len(args) > WITHOUT_BIAS
-            and args[2] is not None
-            and not args[0].is_contiguous()
-        ):
-            return F.linear(*args[:2]).add_(args[2])
-        if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
-            return F.linear(args[0].view(args[0].shape), *args[1:])
+        if func is F.linear:
+            return self._linear(*args)
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs, version=self.version)
         if func is F.batch_norm:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..encoder.torch_versions import LINEAR_IS_VIEW_BEFORE
 from ..units import INT64_BYTES, ITEM_BYTES
 from . import derivatives
 from .derivatives import where_needed
@@ -392,7 +393,9 @@ class Tape(Recorder):
         return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
 
     def relu_(self, name: str, x: Tensor) -> Tensor:
-        """ReLU in place, on a view that no operation saves, such as the output of a linear layer."""
+        """ReLU in place, on the output of a linear layer with a bias, which no operation saves; a view before torch 2.15."""
+        if self.target.torch >= LINEAR_IS_VIEW_BEFORE:
+            return self.relu_of_product_(name, x)
         flops = ELEMENTWISE_FLOPS["relu"] * x.elements
         self.record(name, "relu", reads=(x,), elementwise_flops=flops)
         changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))

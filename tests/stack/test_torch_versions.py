@@ -14,13 +14,15 @@ import torch.nn.functional as F
 import yaml
 
 from samattn_cli import load_config
-from samattn_cli.encoder.torch_versions import OLDEST, words
+from samattn_cli.encoder.torch_versions import LINEAR_IS_VIEW_BEFORE, OLDEST, words
+from samattn_cli.records import replace
 from samattn_cli.render.crosscheck import verdicts
 from samattn_cli.stack import crosscheck, slices
 from samattn_cli.stack.count import import_flop_count_analysis
 from samattn_cli.stack.cuda import AsOnCuda
 from samattn_cli.stack.versions import as_in_torch_2_13
 from samattn_cli.studies import torch_version
+from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.verify import verify
 from tests.support.running import ROOT, SAMATTN, environment, samattn
 
@@ -187,6 +189,34 @@ def test_a_linear_layer_may_be_called_by_keywords():
     x, weight, bias = (torch.empty(*shape, device="meta") for shape in ((4, 2, 3), (5, 3), (5,)))
     with AsOnCuda():
         assert F.linear(x.transpose(0, 1), weight=weight, bias=bias).shape == (2, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("version", "node"), [((2, 14), "AsStridedBackward0"), (LINEAR_IS_VIEW_BEFORE, "ReluBackward0")]
+)
+def test_a_linear_layer_returns_a_view_as_in_the_torch_of_the_run(version, node):
+    """Whichever torch is installed. Autograd makes two nodes of an operation that changes a view in place."""
+    x, weight, bias = (torch.empty(*shape, device="meta") for shape in ((4, 2, 3), (5, 3), (5,)))
+    with AsOnCuda(version):
+        changed = F.linear(x, weight.requires_grad_(), bias).relu_()
+    assert (changed.shape, changed.grad_fn.name()) == ((4, 2, 5), node)
+
+
+def test_relu_in_place_after_a_linear_layer_copies_no_gradient_since_torch_2_15():
+    """Windows of 2x2 have 3x3 offsets, each with 512 hidden values of 4 bytes.
+
+    Before, their gradient was copied by the view, then as a whole, then as the part that changes: AsStridedBackward, CopySlices.
+    """
+    config = load_config("swinv2_t", ["image_size=8", "stages.0.window_size=2"])
+    config = replace(config, stages=config.stages[:1])
+    allocated = []
+    for version in ("2.14", words(LINEAR_IS_VIEW_BEFORE)):
+        of_version = replace(config, run=replace(config.run, torch=version))
+        assert verify(of_version, every_layer=False).status == "exact"
+        step = Passes(of_version).step
+        allocated.append(sum(op.requested_bytes for part in step.recordings for op in part.ops))
+    blocks, copies, hidden = 2, 3, 3 * 3 * 512 * 4
+    assert allocated[0] - allocated[1] == blocks * copies * hidden
 
 
 # -- the versions that are claimed -----------------------------------------------------------------------------------

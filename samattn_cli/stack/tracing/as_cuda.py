@@ -5,7 +5,7 @@ make such calls inside torch's functions (`nn.MultiheadAttention`), which that m
 torch's dispatcher, in a process that traces one module and ends. The rules are those of ATen for CUDA, with its sources:
 
 - scaled_dot_product_attention: attention.cpp. Which kernel takes a call depends on the device: the caller of `install` knows it.
-- linear: Linear.cpp. A bias is added in place if the input is not contiguous.
+- linear: Linear.cpp. A bias is added in place if the input is not contiguous. The result is a view if the installed torch makes one.
 - batch_norm: Normalization.cpp. cuDNN's kernel if it takes the inputs.
 - dropout: Dropout.cpp. One kernel, which keeps a mask of booleans in place of one of the input's type.
 - rms_norm: layer_norm.cpp. One kernel for the forward and one for the backward, where torch has them.
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..batch_norm import batch_norm
-from ..cuda import FUSED_DIMS, aligned, unfused
+from ..cuda import FUSED_DIMS, LINEAR_IS_VIEW, aligned, unfused
 
 KEY = "AutogradMeta"
 FLASH_ALIGNMENT = 8
@@ -167,7 +167,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.addmm(bias, x, weight.t())
     if x.is_contiguous() and bias.dim() == 1 and x.dim() > 1:
         rows = x.view(-1, x.shape[-1])
-        return torch.addmm(bias, rows, weight.t()).view(*x.shape[:-1], weight.shape[0])
+        out, shape = torch.addmm(bias, rows, weight.t()), (*x.shape[:-1], weight.shape[0])
+        return out.view(shape) if LINEAR_IS_VIEW else torch.ops.aten._unsafe_view(out, shape)
     return torch.matmul(x, weight.t()).add_(bias)
 
 
