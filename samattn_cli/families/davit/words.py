@@ -233,7 +233,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="Florence2VisionBackbone",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("florence2",),
             necks=("none",),
             kernels=("sdpa", "eager"),

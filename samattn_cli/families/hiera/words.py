@@ -247,7 +247,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="Sam2VisionModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("hiera",),
             necks=("sam2_fpn",),
             kernels=("sdpa", "eager"),

@@ -59,7 +59,7 @@ def lw_detr_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
 BACKBONE = Implementation(
     library="transformers",
     model="LwDetrViTBackbone",
-    versions=("5.23",),
+    versions=("5.23", "5.24"),
     blocks=("lw_detr",),
     necks=("lw_detr_maps",),
     kernels=("sdpa", "eager"),

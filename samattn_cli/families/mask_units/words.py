@@ -218,7 +218,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="HieraModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("mask_unit",),
             necks=(NONE, "hiera_pool", "hiera_classifier"),
             pos_embeds=("mask_units",),

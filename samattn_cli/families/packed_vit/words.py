@@ -250,7 +250,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="MiniCPMV4_6VisionModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=(MINICPM,),
             necks=("none",),
             kernels=("sdpa", "eager"),
@@ -262,7 +262,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="MuseGlimmerVisionModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=(MUSE,),
             necks=(SHUFFLE,),
             kernels=("sdpa", "eager"),

@@ -332,7 +332,7 @@ def pretraining_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
 VIT = Implementation(
     library="transformers",
     model="",
-    versions=("5.23",),
+    versions=("5.23", "5.24"),
     blocks=("plain",),
     necks=(),
     kernels=("sdpa", "eager"),

@@ -237,7 +237,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="Qwen2_5_VisionTransformerPretrainedModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=(WORD,),
             necks=(MERGER,),
             kernels=("sdpa", "eager"),

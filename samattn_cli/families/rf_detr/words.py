@@ -166,7 +166,7 @@ def tokens_of_cut(grid: Pair, cut: Pair, each: int) -> int:
 BACKBONE = Implementation(
     library="transformers",
     model="RfDetrDinov2Backbone",
-    versions=("5.23",),
+    versions=("5.23", "5.24"),
     blocks=("rf_detr",),
     necks=("rf_detr_maps",),
     kernels=("sdpa", "eager"),

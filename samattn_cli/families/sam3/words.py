@@ -92,7 +92,7 @@ def vision_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
 VISION_OF_TRANSFORMERS = Implementation(
     library="transformers",
     model="Sam3VisionModel",
-    versions=("5.23",),
+    versions=("5.23", "5.24"),
     blocks=("rope_vit",),
     necks=("sam3_fpn",),
     pos_embeds=("tiled",),

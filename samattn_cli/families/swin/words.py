@@ -371,7 +371,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="SwinModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("swin",),
             necks=("none",),
             kernels=("sdpa", "eager"),
@@ -386,7 +386,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="SwinBackbone",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("swin",),
             necks=("swin_backbone",),
             kernels=("sdpa", "eager"),

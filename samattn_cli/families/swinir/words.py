@@ -304,7 +304,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="Swin2SRForImageSuperResolution",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("swinv2",),
             necks=(RESULT, *UPSAMPLERS),
             kernels=("eager",),

@@ -112,7 +112,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="Swinv2Model",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("swinv2",),
             necks=("none",),
             kernels=("eager",),

@@ -110,7 +110,7 @@ def hq_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
 SAM_OF_TRANSFORMERS = Implementation(
     library="transformers",
     model="SamVisionModel",
-    versions=("5.23",),
+    versions=("5.23", "5.24"),
     blocks=("vit",),
     necks=("sam",),
     kernels=("sdpa", "eager"),

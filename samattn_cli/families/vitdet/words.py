@@ -116,7 +116,7 @@ FAMILY = Family(
         Implementation(
             library="transformers",
             model="VitDetModel",
-            versions=("5.23",),
+            versions=("5.23", "5.24"),
             blocks=("vitdet",),
             necks=("none",),
             kernels=("eager",),
