@@ -111,6 +111,23 @@ def test_an_image_that_windows_do_not_divide_is_refused_with_the_nearest_sizes()
     assert isinstance(messages_of(error)[0], Known)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["lw_detr_tiny", "pos_embed=rf_detr"],
+        ["lw_detr_tiny", "neck=rf_detr_maps"],
+        ["rf_detr_nano", "pos_embed=lw_detr"],
+        ["rf_detr_nano", "neck=lw_detr"],
+    ],
+    ids=" ".join,
+)
+def test_a_neck_needs_the_positions_that_cut_windows_as_it_joins_them(words):
+    """Windows of RF-DETR have class tokens, those of LW-DETR do not. The blocks of both run on either."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(words[0], words[1:])
+    assert refused.value.codes == ("needs-pos-embed",)
+
+
 def test_a_last_block_that_nothing_reads_is_a_finding():
     """rf-detr-base returns the outputs of blocks 1, 4, 7 and 10; rf-detr-nano that of its last block too."""
     report = analyze(load_config("rf_detr_base"), verify=False)

@@ -195,6 +195,8 @@ def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(pre
         ("florence2_base", ["stages.1.transition=conv_embed_2x2"], "stages.1.transition"),
         ("florence2_base", ["stages.2.overrides=[{blocks: [4], mlp_ratio: 2}]"], "stages.2.overrides"),
         ("florence2_base", ["run.checkpointing=true"], "run.checkpointing"),
+        ("muse_glimmer", ["patch_embed=minicpm_v"], "patch_embed"),
+        ("minicpm_v_4_6", ["patch_embed=muse_glimmer"], "patch_embed"),
     ],
     ids=str,
 )

@@ -132,6 +132,7 @@ def minicpm_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """What MiniCPMV4_6VisionModel cannot run: it has one merger, and a square of positions."""
     stages, side = config.stages, config.pretrain_grid
     wanted: list[Wanted] = [
+        (("patch_embed",), config.patch_embed == MINICPM, f"patch_embed {MINICPM}"),
         (("pretrain_image_size",), side[0] == side[1], "a pretrain_image_size that is square"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), config.norm, "norm: true"),
@@ -159,6 +160,7 @@ def muse_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     stage, at, grid = config.stages[0], ("stages", 0), config.pretrain_grid
     is_windowed = any(not layer.is_global for layer in config.layers)
     wanted: tuple[Wanted, ...] = (
+        (("patch_embed",), config.patch_embed == MUSE, f"patch_embed {MUSE}"),
         (("pretrain_image_size",), grid[0] == grid[1], "a pretrain_image_size that is square"),
         (("in_chans",), config.in_chans == len("RGB"), "in_chans: 3"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),

@@ -127,7 +127,11 @@ def all_outputs(config: EncoderConfig) -> tuple[str, ...]:
 
 
 def neck_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """The neck reads outputs of blocks that there are."""
+    """The neck reads outputs of blocks that there are, of windows as its own position embedding cuts them."""
+    positions = config.neck.removesuffix("_maps")
+    if config.pos_embed != positions:
+        message = f"neck {config.neck} needs pos_embed {positions}, not {config.pos_embed}"
+        yield ("neck",), Message("needs-pos-embed", message)
     depth, beyond = _depth(config), [index for index in config.out_indices if index >= _depth(config)]
     if beyond:
         message = f"out_indices has {beyond[0]}, but the blocks are 0 to {depth - 1}"
