@@ -124,7 +124,7 @@ class Grown:
     @property
     def are_like(self) -> bool:
         """Whether many of those near each other have the same operations: each of several stages may pad or not."""
-        return not self.growing.is_of_parts or len(self.config.stages) == 1
+        return self.alike and (not self.growing.is_of_parts or len(self.config.stages) == 1)
 
     def __len__(self) -> int:
         return len(next(iter(self.points.values())))

@@ -208,10 +208,10 @@ class Plans:
     def _lanes(self, at: Sequence[Array], values: Sequence[Any]) -> Any:
         if all(value is values[0] for value in values) and isinstance(values[0], int):
             return values[0]
-        numbers: Array = np.zeros(len(self.places), np.int64)
+        first = values[0].numbers[0] if isinstance(values[0], Lanes) else values[0]
+        numbers: Array = np.full(len(self.places), first, np.int64)  # in other ways it is one of these
         for where, value in zip(at, values, strict=True):
             numbers[where] = value.numbers if isinstance(value, Lanes) else value
-        numbers[numbers == 0] = numbers[at[0][0]]  # of other ways
         return self.lot.of(numbers)
 
     def fresh(self, number: int, part: Any) -> EncoderConfig:

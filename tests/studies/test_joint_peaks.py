@@ -56,6 +56,19 @@ def test_peaks_of_each_size(name, number):
     assert compare(load_config(ENCODERS[name] | {"run": RUNS[number]}), [*range(4, 60, 8), 48, 96])
 
 
+@pytest.mark.parametrize("windows", [[2, 2], pytest.param([1, 4], marks=WIDE)])
+def test_a_block_is_shifted_in_some_encoders_along_one_axis_alone(windows):
+    """Where windows cover the grid along an axis, they are not shifted along it."""
+    config = load_config(TINY | SWIN | {"window_size": windows})
+    heights, widths = np.array([8, 20, 24, 32, 52]), np.array([24, 4, 12, 32, 36])
+    found = joint_peaks(config, {"height": heights, "width": widths}, METRICS, HUGE)
+    assert found is not None
+    for place, (height, width) in enumerate(zip(heights.tolist(), widths.tolist(), strict=True)):
+        passes = Passes(at(config, {"height": height, "width": width}))
+        expected = {metric: FIGURES[metric](passes) for metric in METRICS}
+        assert {metric: found[metric][place] for metric in METRICS} == expected, (height, width)
+
+
 def test_a_relation_that_holds_in_some_lanes_leaves_the_others():
     lot = Lot(np.arange(4))
     side = lot.of(np.array([6, 7, 8, 9]))

@@ -96,3 +96,15 @@ def test_the_largest_batch_and_the_gaps_below_it_are_those_of_trying_each(mode, 
     assert 4 <= largest <= 40
     near = [int(gap.label) for gap in answer.gaps if int(gap.label) >= largest - MOST_TRIED]
     assert near == gaps
+
+
+def test_blocks_that_do_not_pad_are_passed_one_by_one():
+    """Their code runs each window of each image, so that no two batches have the same operations."""
+    block = {"block": "qwen2_5_vl", "window_size": 4, "depth": 1, "embed_dim": 32, "num_heads": 2}
+    whole = {"image_size": 96, "patch_size": 4, "patch_embed": "qwen2_5_vl", "pos_embed": "window_order"}
+    card = replace(CARD, memory_bytes=CARD.reserved_bytes + 24 * MIB)
+    asked = Asked(vary=["batch_size"], modes=["inference"], kernels=["eager"])
+    config = load_config(whole | block)
+    (answer,) = fit(config, card, asked).answers
+    largest, _ = tried(config, card, range(1, int(answer.label) + 3))
+    assert answer.label == str(largest)
