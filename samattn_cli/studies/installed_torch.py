@@ -17,7 +17,10 @@ from .torch_version import installed
 
 def of_installed_torch(passes: Passes) -> Iterator[Finding]:
     """Both peaks, if they differ: those of a CUDA device, or else those of tensors."""
-    run, version = passes.config.run, version_of(installed())
+    run = passes.config.run
+    if not (_other_kernels(passes) or _on_cuda(passes)):
+        return  # before torch is looked for, which takes time
+    version = version_of(installed())
     if version is None or version == run.torch_version or not OLDEST <= version <= NEWEST:
         return
     other = Passes(replace(passes.config, run=replace(run, torch=words(version))), passes.device)
@@ -42,8 +45,12 @@ def _other_kernels(passes: Passes) -> bool:
     return passes.config.run.attention != "eager" and passes.config.implementation != REFERENCE
 
 
+def _on_cuda(passes: Passes) -> bool:
+    return passes.device is not None and passes.device.compute_capability is not None
+
+
 def _other_workspaces(passes: Passes, version: Version) -> bool:
     """Whether another version keeps workspaces of cuBLAS where this one does not, on a CUDA device."""
-    if passes.device is None or passes.device.compute_capability is None:
-        return False
-    return (version >= PER_CALL_SINCE) != (passes.config.run.torch_version >= PER_CALL_SINCE)
+    return _on_cuda(passes) and (version >= PER_CALL_SINCE) != (
+        passes.config.run.torch_version >= PER_CALL_SINCE
+    )
