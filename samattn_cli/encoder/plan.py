@@ -183,6 +183,9 @@ class LayerConfig:
 
 _KIND = attrgetter(*(name for name in LayerConfig.__annotations__ if name not in {"index", "stage_index"}))
 
+OF_PART = attrgetter(*(name for name in PartConfig.__annotations__ if name != "config"))
+"""Read all of a part but the config of the encoder."""
+
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     """The parts and blocks of `config` in the order in which they run."""

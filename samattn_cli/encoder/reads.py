@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ..records import fields
+from ..records import fields, replace
 from .model import EncoderConfig, RunConfig, StageConfig
+from .plan import LayerConfig, PartConfig
 
 Path = tuple[str | int, ...]
 """The way to a value: ("neck",), ("run", "dtype"), ("stages", 1, "embed_dim")."""
@@ -20,6 +21,7 @@ LENGTH = "#"
 """The last step of the path to the number of stages."""
 
 Watched = TypeVar("Watched", EncoderConfig, StageConfig, RunConfig)
+Made = TypeVar("Made")
 _READS = " reads"
 
 
@@ -38,6 +40,13 @@ def watched(config: Watched, reads: dict[Path, Any], at: Path = ()) -> Watched:
     return made  # type: ignore[no-any-return]
 
 
+def watching(part: PartConfig | LayerConfig, reads: dict[Path, Any]) -> PartConfig | LayerConfig:
+    """A part or block with a config that notes what its code reads."""
+    if isinstance(part, PartConfig):
+        return replace(part, config=watched(part.config, reads))
+    return replace(part, stage=watched(part.stage, reads))
+
+
 def value_at(config: object, path: Path) -> Any:
     """The value at a path.
 
@@ -51,6 +60,33 @@ def value_at(config: object, path: Path) -> Any:
         else:
             value = len(value) if step is LENGTH else getattr(value, step)
     return value
+
+
+class Known(Generic[Made]):
+    """What code has made from configs, by the keys that it read and their values."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[Path, ...], dict[tuple[Any, ...] | None, Made]] = {}
+
+    def find(self, config: object) -> Made | None:
+        """What code has made from a config in which the keys that it read have the same values; None if there is none."""
+        for paths, of_paths in self.made.items():
+            made = of_paths.get(_values(config, paths))
+            if made is not None:
+                return made
+        return None
+
+    def keep(self, reads: Mapping[Path, Any], made: Made) -> None:
+        """Keep what code has made, with what it read."""
+        self.made.setdefault(tuple(reads), {})[tuple(reads.values())] = made
+
+
+def _values(config: object, paths: tuple[Path, ...]) -> tuple[Any, ...] | None:
+    """The values at paths; None if there is no such stage."""
+    try:
+        return tuple([value_at(config, path) for path in paths])
+    except LookupError:
+        return None
 
 
 @cache

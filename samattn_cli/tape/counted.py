@@ -13,11 +13,11 @@ from typing import Any
 
 from ..encoder.implementations import code_of
 from ..encoder.model import EncoderConfig
-from ..encoder.plan import LayerConfig, PartConfig
-from ..encoder.reads import Path, value_at, watched
+from ..encoder.plan import OF_PART, LayerConfig, PartConfig
+from ..encoder.reads import Known, Path, watching
 from ..encoder.registry import version
 from ..encoder.slots import first_output
-from ..records import dataclass, replace
+from ..records import dataclass
 from .encoder import Settings, call, entering, settings_of, tape_of, weights_of
 from .immutable import immutable
 from .ops import Recording
@@ -66,8 +66,6 @@ class CountedPass:
 
 Counted = tuple[Sums, tuple[Tensor, ...]]
 """The sums of a part, and its outputs."""
-Known = dict[Hashable, dict[tuple[Path, ...], dict[tuple[Any, ...] | None, Counted]]]
-"""Parts that were run: by what enters and what they are, by the keys that their code read, by the values of these."""
 
 
 def counted(config: EncoderConfig, target: Target = AMPERE) -> CountedPass:
@@ -77,8 +75,8 @@ def counted(config: EncoderConfig, target: Target = AMPERE) -> CountedPass:
 
 
 @lru_cache(maxsize=8)
-def _known(*settings: Hashable) -> Known:  # noqa: ARG001 - for the cache
-    """What is kept of earlier encoders that ran with the same settings of the Tape."""
+def _known(*settings: Hashable) -> dict[Hashable, Known[Counted]]:  # noqa: ARG001 - for the cache
+    """Parts that earlier encoders have run with the same settings of the Tape, by what enters and what they are."""
     return {}
 
 
@@ -115,7 +113,7 @@ class _Counter:
         """The sums of a part, and its outputs."""
         trains = self.settings.freezes and part.name in self.config.trained
         if isinstance(part, PartConfig):
-            return self._known_or_run(part, entries, (*_OF_PART(part), trains, _lying(entries)))
+            return self._known_or_run(part, entries, (*OF_PART(part), trains, _lying(entries)))
         same = (*map(id, part.kind), trains, *map(id, entries))
         if same not in self.of_kind:
             made = self._known_or_run(part, entries, (*_OF_LAYER(part), trains, _lying(entries)))
@@ -125,17 +123,15 @@ class _Counter:
     def _known_or_run(
         self, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...], key: Hashable
     ) -> Counted:
-        config = part.config if isinstance(part, PartConfig) else part.stage
-        of_key = self.known.setdefault(key, {})
-        for paths, of_paths in of_key.items():
-            values = _values(config, paths)
-            if values in of_paths:
-                return of_paths[values]
+        of_key = self.known.setdefault(key, Known())
+        counted = of_key.find(part.config if isinstance(part, PartConfig) else part.stage)
+        if counted is not None:
+            return counted
         reads: dict[Path, Any] = {}
-        counted = self._run(_watching(part, reads), entries)
+        counted = self._run(watching(part, reads), entries)
         if len(self.known) > MOST:
             self.known.clear()
-        of_key.setdefault(tuple(reads), {})[tuple(reads.values())] = counted
+        of_key.keep(reads, counted)
         return counted
 
     def _run(self, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...]) -> Counted:
@@ -149,26 +145,10 @@ class _Counter:
         return sums, tuple(map(entering, outputs))  # without the graph that made them
 
 
-_OF_PART = attrgetter("name", "slot", "word", "entering", "leaving", "taps", "holds")
 _OF_LAYER = attrgetter(
     *(name for name in LayerConfig.__annotations__ if name not in {"index", "stage_index", "stage"})
 )
 """Read all of a block but its numbers and its stage."""
-
-
-def _watching(part: PartConfig | LayerConfig, reads: dict[Path, Any]) -> PartConfig | LayerConfig:
-    """The part with a config that notes what its code reads."""
-    if isinstance(part, PartConfig):
-        return replace(part, config=watched(part.config, reads))
-    return replace(part, stage=watched(part.stage, reads))
-
-
-def _values(config: object, paths: tuple[Path, ...]) -> tuple[Any, ...] | None:
-    """The values at paths; None if there is no such stage."""
-    try:
-        return tuple([value_at(config, path) for path in paths])
-    except LookupError:
-        return None
 
 
 def _lying(entries: tuple[Tensor, ...]) -> Hashable:

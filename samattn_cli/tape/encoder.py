@@ -13,8 +13,9 @@ from typing import Any
 from ..encoder.applicable_keys import OF_PARALLEL
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
-from ..encoder.plan import LayerConfig, PartConfig
-from ..encoder.registry import REFERENCE
+from ..encoder.plan import OF_PART, LayerConfig, PartConfig
+from ..encoder.reads import Known, Path, watching
+from ..encoder.registry import REFERENCE, version
 from ..encoder.slots import first_output
 from ..encoder.trained import trains_adapters, trains_all
 from ..records import dataclass, replace
@@ -73,9 +74,9 @@ class Segment:
     shared: frozenset[Storage] = frozenset()
 
     def twin(
-        self, name: str, sources: tuple[Source, ...], layer: LayerConfig, shared: frozenset[Storage]
+        self, name: str, sources: tuple[Source, ...], layer: LayerConfig | None, shared: frozenset[Storage]
     ) -> Segment:
-        """The segment of a block of the same kind; it shares what was worked out for this one, which is the same for both."""
+        """The segment of a block of the same kind, or of the same part; it shares what was worked out for this one, which is the same for both."""
         made = Segment.__new__(Segment)
         vars(made).update(vars(self), name=name, sources=sources, layer=layer, shared=shared)
         return made
@@ -282,9 +283,17 @@ def _forward(
     _lot: int | None,  # in which formulas are compared; for the cache
 ) -> ForwardPass:
     config, tape = settings.config, tape_of(settings)
-    image = tape.tensor(*config.input_shape)
+    is_numeric = _lot is None
+    image = (_image if is_numeric else _image.__wrapped__)(tape.item_bytes, config.input_shape)
     driver = _Driver(tape, config, freezes=settings.freezes, settings=settings.of_tape)
+    driver.shares_parts = is_numeric and not (config.unread or config.checkpointed_stages)
     return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
+
+
+@lru_cache(maxsize=32)
+def _image(item_bytes: int, shape: Shape) -> Tensor:
+    """The image of encoders, or the tokens that enter them: one for all passes, so that these share parts."""
+    return Tape(item_bytes).tensor(*shape)
 
 
 def weights_of(
@@ -338,6 +347,12 @@ def _blocks(*settings: Hashable) -> dict[Twin, Segment]:  # noqa: ARG001 - for t
     return {}
 
 
+@lru_cache(maxsize=8)
+def _parts(*settings: Hashable) -> dict[Hashable, Known[Segment]]:  # noqa: ARG001 - for the cache
+    """The parts that encoders have run with the same settings of the Tape, by what they are and the tensors that enter."""
+    return {}
+
+
 def _space_of(layer: LayerConfig, x: Tensor) -> Space | None:
     """The space of the points that sizes are formulas over; None if all are numbers."""
     sides = (*x.shape, *layer.grid, *(layer.placement.size or ()), *(layer.placement.count or ()))
@@ -350,10 +365,20 @@ def _backwards(*settings: Hashable) -> dict[Hashable, Any]:  # noqa: ARG001 - fo
     return {}
 
 
-def _is_alone(segment: Segment) -> bool:
-    """Whether it is a block with one input and sizes that are numbers, which other encoders may have too."""
-    layer, entries = segment.layer, segment.entries
-    return layer is not None and len(entries) == 1 and _space_of(layer, entries[0]) is None
+def _has_formulas(*tensors: Tensor) -> bool:
+    """Whether a size is a formula."""
+    return any(isinstance(side, Formula) for tensor in tensors for side in tensor.shape)
+
+
+def _may_recur(segment: Segment, run: BackwardRun, results: tuple[Tensor | None, ...]) -> bool:
+    """Whether other encoders may have a segment too: its sizes are numbers.
+
+    Its backward hands on one gradient at most, which is not one that it was given.
+    """
+    if any(result is not None for result in results[1:]) or _has_formulas(*segment.entries):
+        return False
+    layer = segment.layer
+    return _space_of(layer, segment.entries[0]) is None if layer else run.received[0] not in run.handed_on
 
 
 def _keep(known: dict[Any, Any], key: Hashable, value: object) -> None:
@@ -375,6 +400,7 @@ class _Driver:
     ) -> None:
         self.tape = tape
         self.settings = settings
+        self.shares_parts = False  # with other encoders
         self.config = config
         self.freezes = freezes
         self.trained = config.trained if freezes else frozenset()
@@ -473,7 +499,7 @@ class _Driver:
         x = inputs[0][1]
         sources = tuple(source for source, _ in inputs)
         if isinstance(part, PartConfig):
-            return self._run(part, inputs, freed)
+            return self._part(part, inputs, freed)
         layout = (x.shape, x.stride, x.item_bytes)
         trains = part.name in self.trained
         key = (
@@ -493,8 +519,7 @@ class _Driver:
         )
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
-            alone = not (has_no_twins or part.taps or part.holds or self.config.unread)
-            of_all = (part.kind, *key[1:], part is self.config.plan[-1]) if alone else None
+            of_all = None if has_no_twins else self._of_all(part, key, inputs, freed)
             twin = of_all and self._of_another(of_all, part, x)
             segment = twin or self._run_and_keep(of_all, part, inputs, freed)
             if not has_no_twins:
@@ -505,6 +530,59 @@ class _Driver:
         if len(inputs) == 1 and not self._held:
             self.latest[self._state(part, x)] = twin, shared, (x, self.kept_by_last)
         return twin.twin(part.name, sources, part, shared)
+
+    def _part(
+        self, part: PartConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
+    ) -> Segment:
+        """Run a part, or reuse the segment of the same part of another encoder, if the same tensors enter it."""
+        if not self.shares_parts or part.holds:
+            return self._run(part, inputs, freed)
+        key = (
+            *OF_PART(part),
+            part.name in self.trained,
+            part.name in self.config.checkpointed,
+            bool(self.uses[part.name]),
+            part is self.config.plan[-1],
+            *self._state_of(inputs, freed),
+        )
+        parts = _parts(version(), *self.settings)
+        known = parts.get(key)
+        found = None if known is None else known.find(self.config)
+        if found is not None:
+            return found.twin(part.name, tuple(source for source, _ in inputs), None, found.shared)
+        reads: dict[Path, Any] = {}
+        segment = self._run(part, inputs, freed, reads)
+        if known is None:
+            _keep(parts, key, known := Known())
+        known.keep(reads, segment)
+        return segment
+
+    def _of_all(
+        self,
+        part: LayerConfig,
+        key: Twin,
+        inputs: list[tuple[Source, Tensor]],
+        freed: list[Tensor],
+    ) -> Twin | None:
+        """What a block of another encoder is found by; None if it is not the same in another."""
+        if part.holds or self.config.unread or (part.taps and not self.shares_parts):
+            return None
+        is_last = part is self.config.plan[-1]
+        if not part.taps:
+            return (part.kind, *key[1:], is_last)
+        (_, x), *taps = inputs
+        if any(tap.storage is x.storage for _, tap in taps):
+            return None
+        return (part.kind, *key[1:], is_last, *self._state_of(taps, freed))
+
+    def _state_of(
+        self, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
+    ) -> Iterator[Hashable]:
+        """Each tensor that enters, whether this part is the last to use it, and which backwards keep it."""
+        last = {tensor.storage for tensor in freed}
+        for _, tensor in inputs:
+            storage = tensor.storage
+            yield tensor, storage in last, storage in self.kept, storage in self.kept_by_last
 
     def _of_another(self, key: Twin, part: LayerConfig, x: Tensor) -> Segment | None:
         """The segment of a block that another encoder has run, or this one for another lot of its points; if there is one."""
@@ -533,15 +611,21 @@ class _Driver:
         return segment
 
     def _run(
-        self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
+        self,
+        part: PartConfig | LayerConfig,
+        inputs: list[tuple[Source, Tensor]],
+        freed: list[Tensor],
+        reads: dict[Path, Any] | None = None,
     ) -> Segment:
+        """Run a part or a block; `reads` gets the keys of the config that its code reads."""
         entries = tuple(entering(tensor) for _, tensor in inputs)
         self.tape.last_used = tuple(dict.fromkeys(tensor.storage for tensor in freed))
         drops = self._dropped(inputs[0][1], part)
         if drops:
             self.tape.holds_graph_of(inputs[0][1], *(storage for _, storage in drops))
         with weights_of(self.tape, self.config, part.name, freezes=self.freezes):
-            result = call(self.tape, part, entries, self.config.run.attention, self.code)
+            run = part if reads is None else watching(part, reads)
+            result = call(self.tape, run, entries, self.config.run.attention, self.code)
         outputs = result if isinstance(result, tuple) else (result,)
         dropped: tuple[Tensor, ...] = ()
         if not self.uses[part.name] and part is not self.config.plan[-1]:
@@ -816,7 +900,7 @@ class _BackwardDriver:
             received, handed_on = _storages(*gradients, *pending), _storages(*results)
             run = BackwardRun(self.tape.recording(), received, handed_on, tuple(completed))
             self.done[key] = run, results
-            if isinstance(key, tuple) and _is_alone(segment):
+            if isinstance(key, tuple) and _may_recur(segment, run, results):
                 _keep(
                     self.blocks,
                     (*key, segment is self.last),

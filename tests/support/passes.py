@@ -7,5 +7,5 @@ from samattn_cli.tape import counted, encoder
 
 def forget_passes() -> None:
     """Forget all passes and blocks that were recorded."""
-    for cache in (encoder._forward, encoder._blocks, encoder._backwards, counted._known):
+    for cache in (encoder._forward, encoder._blocks, encoder._parts, encoder._backwards, counted._known):
         cache.cache_clear()
