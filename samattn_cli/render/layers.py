@@ -92,9 +92,13 @@ def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
     Where two kinds of layers take turns, such as windows and shifted windows, the layers of each kind are one run.
     """
 
+    operations: dict[int, tuple[object, ...]] = {}  # by the identity of a layer's operations, which equal layers share
+
     def anywhere(layer: LayerReport) -> tuple[object, ...]:
         own = replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="", ops=())
-        return own, *map(_anywhere, layer.ops)
+        if id(layer.ops) not in operations:
+            operations[id(layer.ops)] = tuple(map(_anywhere, layer.ops))
+        return own, operations[id(layer.ops)]
 
     runs = [(key, list(run)) for key, run in groupby(layers, key=anywhere)]
     folded: list[list[LayerReport]] = []
