@@ -573,7 +573,8 @@ class _Driver:
         (_, x), *taps = inputs
         if any(tap.storage is x.storage for _, tap in taps):
             return None
-        return (part.kind, *key[1:], is_last, *self._state_of(taps, freed))
+        last = {tensor.storage for tensor in freed}
+        return (part.kind, *key[1:], is_last, *((tap, tap.storage in last) for _, tap in taps))
 
     def _state_of(
         self, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]

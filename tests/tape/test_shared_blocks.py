@@ -15,6 +15,7 @@ from tests.support.sampling import sampled
 
 CUDA = Cuda(8.9, 128, 1536)
 SMALL = ["depth=4", "global_attn_indexes=[1,3]", "image_size=256", "embed_dim=96", "num_heads=3"]
+QWEN = ["depth=4", "global_attn_indexes=[1,3]", "image_size=224", "embed_dim=64", "num_heads=4"]
 CASES = [
     ("sam_vit_b", SMALL),
     ("swin_t", ["run.checkpointing=blocks"]),
@@ -24,6 +25,7 @@ CASES = [
     ("vitdet_b", ["image_size=256", "run.attention=sdpa"]),
     ("sam2_hiera_t", ["image_size=512", "run.attention=sdpa"]),
     ("eva02_b_det", ["image_size=256"]),
+    ("qwen2_5_vl_vision", QWEN),
 ]
 
 
@@ -51,3 +53,23 @@ def test_an_encoder_is_the_same_after_others(preset, changes):
     for each, found in zip(encoders, after_others, strict=True):
         forget_passes()
         assert list(seen(each)) == found
+
+
+def test_encoders_share_parts_that_the_same_tensors_enter_and_blocks_that_tap_them():
+    """The merger after the last block, which is global in both, too; its backward begins with the caller's gradient."""
+    config = load_config("qwen2_5_vl_vision", [*QWEN, "run.mode=training"])
+    forget_passes()
+    this, as_global = Passes(config).step, Passes(config.all_global()).step
+    own = [segment.recording for segment in this.forward.segments]
+    theirs = [segment.recording for segment in as_global.forward.segments]
+    names = ["patch_embed", "pos_embed", *(f"blocks.{index}" for index in range(4)), "neck"]
+    shared = [name for name, one, other in zip(names, own, theirs, strict=True) if one is other]
+    assert shared == ["patch_embed", "pos_embed", "blocks.1", "blocks.3", "neck"]
+    assert this.recordings[-1] is as_global.recordings[-1]
+
+
+def test_a_part_whose_code_reads_another_value_is_not_shared():
+    configs = [load_config("sam_vit_b", [*SMALL, f"out_chans={chans}"]) for chans in (256, 128)]
+    forget_passes()
+    one, other = ([segment.recording for segment in Passes(each).forward.segments] for each in configs)
+    assert [a is b for a, b in zip(one, other, strict=True)] == [True] * 6 + [False]
