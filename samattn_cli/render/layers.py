@@ -91,8 +91,9 @@ def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
 
     Where two kinds of layers take turns, such as windows and shifted windows, the layers of each kind are one run.
     """
-
-    operations: dict[int, tuple[object, ...]] = {}  # by the identity of a layer's operations, which equal layers share
+    operations: dict[
+        int, tuple[object, ...]
+    ] = {}  # by the identity of a layer's operations, which equal layers share
 
     def anywhere(layer: LayerReport) -> tuple[object, ...]:
         own = replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="", ops=())

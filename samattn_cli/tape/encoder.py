@@ -520,7 +520,7 @@ class _Driver:
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
             of_all = None if has_no_twins else self._of_all(part, key, inputs, freed)
-            twin = of_all and self._of_another(of_all, part, x)
+            twin = None if of_all is None else self._of_another(of_all, part, x)
             segment = twin or self._run_and_keep(of_all, part, inputs, freed)
             if not has_no_twins:
                 self.twins[key] = segment
@@ -531,9 +531,7 @@ class _Driver:
             self.latest[self._state(part, x)] = twin, shared, (x, self.kept_by_last)
         return twin.twin(part.name, sources, part, shared)
 
-    def _part(
-        self, part: PartConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
-    ) -> Segment:
+    def _part(self, part: PartConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]) -> Segment:
         """Run a part, or reuse the segment of the same part of another encoder, if the same tensors enter it."""
         if not self.shares_parts or part.holds:
             return self._run(part, inputs, freed)
@@ -576,9 +574,7 @@ class _Driver:
         last = {tensor.storage for tensor in freed}
         return (part.kind, *key[1:], is_last, *((tap, tap.storage in last) for _, tap in taps))
 
-    def _state_of(
-        self, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
-    ) -> Iterator[Hashable]:
+    def _state_of(self, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]) -> Iterator[Hashable]:
         """Each tensor that enters, whether this part is the last to use it, and which backwards keep it."""
         last = {tensor.storage for tensor in freed}
         for _, tensor in inputs:
