@@ -23,6 +23,10 @@ Streams = Mapping[str, tuple[Layout, Layout]]
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
 
+HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Attributes that torch keeps in each module; what they hold is compared by itself."""
+
 
 class Skipped(nn.Identity):
     """An identity in place of a block; it ignores the outputs that the block taps."""
@@ -176,7 +180,7 @@ def _like(layout: Layout) -> Tensor:
 
 
 def _signature(block: nn.Module) -> Any:
-    """What decides a block's cost: its modules, their attributes, the shapes of weights and buffers, what trains.
+    """What decides a block's cost: its modules, their attributes and hooks, the shapes of weights and buffers, what trains.
 
     Attributes that cannot be compared are equal only if they are the same object.
     """
@@ -190,13 +194,14 @@ def _signature(block: nn.Module) -> Any:
                 for key, weight in module.named_parameters(recurse=False)
             ),
             tuple((key, tuple(buffer.shape)) for key, buffer in module.named_buffers(recurse=False)),
+            tuple(id(hook) for hooks in HOOKS for hook in vars(module)[hooks].values()),
         )
         for name, module in block.named_modules()
     )
 
 
 def _decides_cost(attribute: str) -> bool:
-    return not attribute.startswith("_") and attribute != "training"
+    return attribute not in OF_EVERY_MODULE
 
 
 def _comparable(value: Any) -> Any:
