@@ -11,6 +11,7 @@ import numpy as np
 
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import is_valid
+from ..encoder.registry import PATCH_EMBEDS
 from ..encoder.wording import cut
 from ..errors import UsageError, at_place
 from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
@@ -239,10 +240,9 @@ def _at_grid(
     hypothetical: bool = False,
 ) -> dict[str, Any]:
     """Figures at the points of a grid, of which there is a space; an encoder without windows is computed once for all window sizes."""
-    windowed = any(layer.is_windowed for layer in config.layers)
     used = (
         grid
-        if windowed or not grid.windows
+        if _depends_on_window(config, grid)
         else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
     )
     points = _points_of(config, used)
@@ -256,6 +256,13 @@ def _at_grid(
     if used.shape == grid.shape:
         return figures
     return {name: _at_all_windows(values, grid) for name, values in figures.items()}
+
+
+def _depends_on_window(config: EncoderConfig, grid: Grid) -> bool:
+    """Whether figures of an encoder may differ between the windows of a grid: blocks attend in them, or images are padded to them."""
+    multiple = PATCH_EMBEDS[config.patch_embed].multiple
+    padded = {multiple(at(config, {"window": window})) for window in grid.windows}
+    return not padded <= {multiple(config)} or any(layer.is_windowed for layer in config.layers)
 
 
 def _at_all_windows(values: Array, grid: Grid) -> Computed:

@@ -784,3 +784,28 @@ def test_the_heading_says_of_a_run_what_all_points_share(key, values, says):
     axis = Variation(key, tuple(parse_override(f"{key}={value}") for value in values))
     report = sweep(["vit_b"], Grid(variations=(axis,)), ["flops"], laid_over=tuple(map(parse_override, base)))
     assert subtitle_of(report).endswith(says)
+
+
+HAT = {
+    "patch_size": 1,
+    "patch_embed": "hat_pixels",
+    "pos_embed": "none",
+    "block": "hybrid_attention",
+    "embed_dim": 8,
+    "depth": 1,
+    "num_heads": 1,
+    "mlp_ratio": 1,
+    "window_size": 3,
+    "compress_ratio": 2,
+    "squeeze_factor": 2,
+}
+
+
+@pytest.mark.parametrize("windows", [(3, 2), (2,)])
+def test_an_image_is_padded_to_the_windows_of_each_point_where_all_layers_are_global_too(windows):
+    config = load_config(HAT | {"image_size": 6})
+    found = sweep([config], Grid(resolutions=((7, 7),), windows=windows), ["flops", "peak_bytes"])
+    for row, window in enumerate(windows):
+        alone = Passes(at(config.all_global(), {"height": 7, "width": 7, "window": window})).figures
+        figures = {name: found.columns[f"{name}_all_global"][row] for name in ("flops", "peak_bytes")}
+        assert figures == {"flops": alone.flops, "peak_bytes": alone.peak_bytes}
