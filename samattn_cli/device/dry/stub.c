@@ -528,6 +528,7 @@ API CUresult cuMemcpyDtoH(void *d, CUdeviceptr s, size_t n) { copied(d, (void *)
 API CUresult cuMemcpyDtoD(CUdeviceptr d, CUdeviceptr s, size_t n) { copied((void *)d, (void *)s, n); return CUDA_SUCCESS; }
 API CUresult cuCtxSynchronize(void) { return CUDA_SUCCESS; }
 API CUresult cuStreamSynchronize(CUstream s) { (void)s; return CUDA_SUCCESS; }
+API CUresult cuStreamIsCapturing(CUstream s, CUstreamCaptureStatus *c) { *c = captured(s) ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE; return CUDA_SUCCESS; } /* Triton since torch 2.15 */
 
 #define ENTRY(n) { #n, (void *)n }
 static const struct { const char *name; void *f; } entries[] = {
