@@ -266,9 +266,10 @@ def memory_of(memory: str | None, device: str | None) -> int | None:
 
 def or_default(config: str | None) -> str:
     """A config, or the default one with a message that says so."""
-    if config is None:
-        say(f"no config given, using {DEFAULT_CONFIG}")
-    return config or DEFAULT_CONFIG
+    if config is not None:
+        return config
+    say(f"no config given, using {DEFAULT_CONFIG}")
+    return DEFAULT_CONFIG
 
 
 def axis(option: str, key: str, text: str | None) -> list[Override]:

@@ -14,6 +14,7 @@ from samattn_cli.files.schema import config_schema
 from samattn_cli.gate.load_thresholds import load_thresholds
 from samattn_cli.spelling import alike, containing, either, known_as
 from tests.support.problems import Known, messages_of, problems_of
+from tests.support.running import samattn
 
 SAM = ("sam_vit_b", "sam_vit_h", "med_sam_adapter_b", "swin_t")
 
@@ -249,3 +250,8 @@ def test_a_file_with_more_faults_than_a_slip_makes_is_not_searched_for_whose_the
     found = problems("e.yaml", "depth=11")
     assert len(found) == MOST_PROBLEMS + 1
     assert all(problem.where.startswith("base.yaml:2:") for problem in found)
+
+
+def test_an_empty_name_is_not_the_default_config():
+    done = samattn("compare-placements", "")
+    assert (done.returncode, done.stdout, "[empty-name]" in done.stderr) == (2, "", True)
