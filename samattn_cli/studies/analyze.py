@@ -21,7 +21,7 @@ from ..reports.analysis import (
 )
 from ..reports.memory_timeline import MemoryTimeline
 from ..reports.op_span import OpSpan
-from ..tape.other_sizes import other_sizes
+from ..reports.other_sizes import OtherSizes
 from ..verdicts import CrossCheck
 from .against_published import published
 from .arguments import check_asked
@@ -114,7 +114,7 @@ def analyze(
         attention_kernels=kernels,
         memory=within,
         fix=fix,
-        other_sizes=other_sizes(config) if sizes else None,
+        other_sizes=_other_sizes(config) if sizes else None,
         timeline=_timeline(passes) if timeline else None,
         op_spans=_spans(passes) if spans else None,
     )
@@ -125,6 +125,12 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
     if config.implementation == REFERENCE:
         return None
     return Passes(replace(config, implementation=REFERENCE)).figures
+
+
+def _other_sizes(config: EncoderConfig) -> OtherSizes:
+    from ..tape.other_sizes import other_sizes
+
+    return other_sizes(config)
 
 
 def _timeline(passes: Passes) -> MemoryTimeline:
