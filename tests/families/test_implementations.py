@@ -506,9 +506,9 @@ def test_without_the_library_memory_is_not_reported_as_checked(monkeypatch):
 
 
 def test_another_version_is_named_in_the_verdict(monkeypatch):
-    monkeypatch.setattr(implementation, "version", lambda _: "5.24.1")
+    monkeypatch.setattr(implementation, "version", lambda _: "5.25.1")
     run = implementation_of(load_config("sam_vit_b", [TRANSFORMERS]))
-    assert "5.24.1" in implementation.of_another_version(run)
+    assert "5.25.1" in implementation.of_another_version(run)
     assert "5.23" in implementation.of_another_version(run)
 
 
