@@ -49,10 +49,23 @@ def _unraisable(error: sys.UnraisableHookArgs) -> None:
     if error.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(error)
         return
-    from _thread import interrupt_main
     from threading import Timer
 
-    Timer(AGAIN_S, interrupt_main).start()
+    Timer(AGAIN_S, _interrupt).start()
+
+
+def _interrupt() -> None:
+    """Send Ctrl-C's signal to the main thread, which wakes it where it waits; on Windows it is interrupted when it goes on."""
+    import signal
+    from threading import main_thread
+
+    thread = main_thread().ident
+    if sys.platform == "win32" or thread is None:
+        from _thread import interrupt_main
+
+        interrupt_main()
+    else:
+        signal.pthread_kill(thread, signal.SIGINT)
 
 
 def _help_to_nowhere(words: list[str]) -> int:
