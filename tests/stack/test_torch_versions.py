@@ -18,6 +18,7 @@ from samattn_cli.encoder.torch_versions import LINEAR_IS_VIEW_BEFORE, OLDEST, wo
 from samattn_cli.records import replace
 from samattn_cli.render.crosscheck import verdicts
 from samattn_cli.stack import crosscheck, slices
+from samattn_cli.stack.by_cpu import made_by_cpu
 from samattn_cli.stack.count import import_flop_count_analysis
 from samattn_cli.stack.cuda import AsOnCuda
 from samattn_cli.stack.versions import as_in_torch_2_13
@@ -267,3 +268,10 @@ def test_the_oldest_torch_is_the_same_everywhere_and_is_tested():
     assert lowest == f"{oldest}.0"
     assert f"pin torch {pinned};" in readme
     assert f"torch {oldest} or later" in readme
+
+
+def test_buffers_are_made_on_the_device_of_a_context_that_torch_2_6_does_not_name(monkeypatch):
+    monkeypatch.setattr(torch, "get_default_device", lambda: torch.device("cpu"))
+    with torch.device("meta"):
+        assert made_by_cpu(torch.arange, 3).device.type == "meta"
+    assert made_by_cpu(torch.arange, 3).tolist() == [0, 1, 2]
