@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..encoder.torch_versions import Version
+from .inside_others import FLOAT_BYTES
 from .reduction import partial_sums
 from .tensor import contiguous_stride, is_contiguous
 
@@ -27,7 +28,6 @@ MANY_ROWS = 64 * 1024
 BLOCK_WIDTH = BLOCK_ROWS = 32
 MOST_PARTIAL = 1 << 20
 """The most partial sums of a weight's gradient."""
-FLOAT_BYTES = 4
 
 
 def forward(op: Op, _: Cuda) -> Steps:

@@ -219,34 +219,29 @@ class Op:
         return sum(storage.nbytes for storage in self.allocates)
 
     def with_storages(self, new: Mapping[Storage, Storage]) -> Op:
-        """The same with other storages in place of some. It is written out because a pass may make thousands."""
-        return Op(
-            self.name,
-            self.kind,
-            self.module,
-            self.macs,
-            self.elementwise_flops,
-            self.parameters,
-            self.bytes_read,
-            self.bytes_written,
+        """The same with other storages in place of some."""
+        return self._remade(
             tuple([new.get(each, each) for each in self.reads]),
             tuple([new.get(each, each) for each in self.allocates]),
             tuple([new.get(each, each) for each in self.frees]),
             tuple([new.get(each, each) for each in self.saves]),
-            self.is_kept,
-            self.workspace_bytes,
-            self.scores,
-            self.entering,
-            self.leaving,
-            self.call,
-            self.strides,
-            self.choice,
-            self.frees_last,
-            self.layout,
+            is_kept=self.is_kept,
         )
 
     def saving(self, saves: tuple[Storage, ...]) -> Op:
-        """The same, for whose backward autograd keeps these storages. It is written out, as `with_storages` is."""
+        """The same, for whose backward autograd keeps these storages."""
+        return self._remade(self.reads, self.allocates, self.frees, saves, is_kept=True)
+
+    def _remade(
+        self,
+        reads: tuple[Storage, ...],
+        allocates: tuple[Storage, ...],
+        frees: tuple[Storage, ...],
+        saves: tuple[Storage, ...],
+        *,
+        is_kept: bool,
+    ) -> Op:
+        """The same with other storages. It is written out because a pass may make thousands."""
         return Op(
             self.name,
             self.kind,
@@ -256,11 +251,11 @@ class Op:
             self.parameters,
             self.bytes_read,
             self.bytes_written,
-            self.reads,
-            self.allocates,
-            self.frees,
+            reads,
+            allocates,
+            frees,
             saves,
-            True,  # is_kept
+            is_kept,
             self.workspace_bytes,
             self.scores,
             self.entering,

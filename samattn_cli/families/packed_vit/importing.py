@@ -6,6 +6,7 @@ Source: transformers 5.23.0, models/minicpmv4_6 and models/muse_glimmer, configu
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ...errors import ImportFailedError
 from ...importing.checkpoint import Shapes
@@ -58,9 +59,16 @@ def from_minicpm_vision(description: Description) -> Keys:
         "image_size": size,
         "in_chans": description.integer("num_channels"),
         "patch_size": description.side("patch_size"),
+        **_minicpm(size, stage, first, depth),
+    }
+
+
+def _minicpm(pretrained: Any, stage: Keys, first: int, depth: int) -> Keys:
+    """Keys of every MiniCPM: positions of an image size, and a merger after the `first` of its blocks."""
+    return {
         "patch_embed": MINICPM,
         "pos_embed": MINICPM,
-        "pretrain_image_size": size,
+        "pretrain_image_size": pretrained,
         "stages": [{**stage, "depth": first}, {"transition": MERGER, **stage, "depth": depth - first}],
         "norm": True,
     }
@@ -205,11 +213,7 @@ def minicpm_weights(weights: Weights) -> Keys:
         "image_size": side,
         "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
         "patch_size": patch,
-        "patch_embed": MINICPM,
-        "pos_embed": MINICPM,
-        "pretrain_image_size": side,
-        "stages": [{**stage, "depth": first}, {"transition": MERGER, **stage, "depth": depth - first}],
-        "norm": True,
+        **_minicpm(side, stage, first, depth),
     }
 
 
