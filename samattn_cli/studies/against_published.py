@@ -9,7 +9,8 @@ from ..published import published as all_published
 from ..records import replace
 from ..reports.analysis import PublishedFigure
 from ..tape.conventions import OURS, PUBLISHED
-from ..tape.encoder import ForwardPass, forward
+from ..tape.encoder import forward
+from ..tape.segments import ForwardPass
 
 
 def published(config: EncoderConfig) -> tuple[PublishedFigure, ...]:

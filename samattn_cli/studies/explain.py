@@ -10,9 +10,10 @@ from ..errors import UsageError, did_you_mean
 from ..figures import EXPLAINED, FIGURES, Figure, figure_for_option
 from ..records import replace
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
-from ..tape.encoder import Segment, forward
+from ..tape.encoder import forward
 from ..tape.memory import Liveness, live_over, walk
 from ..tape.ops import Op, Recording
+from ..tape.segments import Segment
 from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, atoms_of
 from ..tape.symbols.written import Writer

@@ -10,9 +10,10 @@ import numpy as np
 from ..encoder.model import EncoderConfig
 from ..figures import PEAKS
 from ..records import replace
-from ..tape.encoder import ForwardPass, settings_of
 from ..tape.memory import Liveness, buffers_bytes, live_over, weights_of_recording
 from ..tape.sdpa_call import AMPERE
+from ..tape.segments import ForwardPass
+from ..tape.settings import settings_of
 from ..tape.symbols.formula import greatest
 from ..tape.symbols.lanes import Lanes, Lot
 from ..tape.training import TrainingStep, recomputed, uncached_bytes

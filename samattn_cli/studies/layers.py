@@ -16,9 +16,9 @@ from ..figures import Figure, of
 from ..records import dataclass, replace
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from ..tape.counted import CountedSegment
-from ..tape.encoder import Segment
 from ..tape.memory import saved_by_op
 from ..tape.ops import SCORES, Op, Recording
+from ..tape.segments import Segment
 from ..tape.shares import share_of
 from ..tape.training import PHASES, Moment, operation_at
 from ..units import rounded

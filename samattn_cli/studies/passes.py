@@ -13,11 +13,12 @@ from ..figures import IN_MEMORY
 from ..records import dataclass, replace
 from ..reports.analysis import Costs, Figures
 from ..tape.counted import CountedPass, counted
-from ..tape.encoder import ForwardPass, Segment, forward
+from ..tape.encoder import forward
 from ..tape.launch import Refused, refused
 from ..tape.memory import SegmentMemory, live_before, peak_of, walk, weights_bytes
 from ..tape.ops import Op, Recording
 from ..tape.sdpa_call import AMPERE, Target
+from ..tape.segments import ForwardPass, Segment
 from ..tape.storage import Dim, Storage
 from ..tape.training import TrainingStep, training_step
 from .readers import FIGURES

@@ -16,10 +16,12 @@ from ..encoder.model import EncoderConfig, StageConfig
 from ..encoder.plan import LayerConfig
 from ..encoder.trained import trains_all
 from ..records import dataclass, fields, replace
-from ..tape.encoder import BackwardRun, Handed, Segment, backward_alone, segment_alone
+from ..tape.backward import BackwardRun, Handed, backward_alone
+from ..tape.encoder import segment_alone
 from ..tape.graph import Node
 from ..tape.immutable import immutable
 from ..tape.sdpa_call import AMPERE, Target
+from ..tape.segments import Segment
 from ..tape.storage import Storage
 from ..tape.symbols.lanes import Lanes, Lot
 from ..tape.tensor import Tensor

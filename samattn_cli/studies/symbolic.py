@@ -20,8 +20,10 @@ from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part, sides_of
 from ..encoder.trained import trains_all
 from ..records import dataclass, replace
-from ..tape.encoder import Segment, call, tape_for, weights_of
+from ..tape.driver import call
 from ..tape.ops import Recording
+from ..tape.segments import Segment
+from ..tape.settings import tape_for, weights_of
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space

@@ -7,7 +7,7 @@ from math import prod
 
 from ..encoder.plan import LayerConfig, PartConfig
 from ..records import dataclass, replace
-from ..tape.encoder import Segment
+from ..tape.segments import Segment
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.tensor import IMAGE_DIMS, Tensor, ceil_div

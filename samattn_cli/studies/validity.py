@@ -9,8 +9,9 @@ from functools import cached_property
 from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import problems_of_plan
 from ..records import replace
-from ..tape.encoder import Segment, forward
+from ..tape.encoder import forward
 from ..tape.memory import walk
+from ..tape.segments import Segment
 from ..tape.symbols.formula import Integer, value_at
 from ..units import format_size
 from .symbolic import values_of

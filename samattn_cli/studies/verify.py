@@ -10,9 +10,10 @@ from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
 from ..records import replace
 from ..tape.conventions import counts, flop_counter, fvcore
-from ..tape.encoder import forward, without_parallel
+from ..tape.encoder import forward
 from ..tape.memory import Liveness, live_over, walk
 from ..tape.ops import Recording, parameter_elements
+from ..tape.settings import without_parallel
 from ..tape.training import TrainingStep, training_step
 from ..verdicts import ClaimedPass, Claims, CrossCheck, NamedNumber
 from .torch_version import too_old

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from ..encoder.model import Section
 from ..records import dataclass
 from .allocator import DEFAULT, UNIT, Allocator, Block
-from .encoder import ForwardPass
 from .inside import Cuda
 from .ops import Op
 from .replay import History
 from .requests import KINDS, OF_LIBRARIES, Key, Program
+from .segments import ForwardPass
 from .timeline import Played, play
 from .training import TrainingStep
 

@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ..records import dataclass
-from .encoder import ForwardPass
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, INSIDE_SDPA, Op, Recording
+from .segments import ForwardPass
 
 FVCORE_ELEMENTWISE = frozenset(
     {"layer_norm", "batch_norm", "avg_pool", "upsample_nearest", "upsample_bilinear"}

@@ -18,10 +18,11 @@ from ..encoder.reads import Known, Path, watching
 from ..encoder.registry import version
 from ..encoder.slots import first_output
 from ..records import dataclass
-from .encoder import Settings, call, entering, settings_of, tape_of, weights_of
+from .driver import call, entering
 from .immutable import immutable
 from .ops import Recording
 from .sdpa_call import AMPERE, Target
+from .settings import Settings, settings_of, tape_of, weights_of
 from .storage import Dim, Storage
 from .tensor import Tensor
 

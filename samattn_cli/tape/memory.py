@@ -11,8 +11,8 @@ from operator import attrgetter
 
 from ..records import dataclass
 from ..units import rounded
-from .encoder import ForwardPass, Segment
 from .ops import Op, Recording, parameter_elements
+from .segments import ForwardPass, Segment
 from .storage import Dim, Storage
 from .symbols.formula import greatest, largest_ones
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from types import MappingProxyType
 
-from .encoder import Segment
+from .segments import Segment
 
 Registered = Mapping[str, Sequence[str]]
 """Of modules whose submodules or weights are used in another order than that of their registration: these in order."""

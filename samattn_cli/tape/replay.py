@@ -17,7 +17,7 @@ from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
 from ..records import dataclass, replace
 from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
-from .encoder import BackwardRun, ForwardPass, Segment
+from .backward import BackwardRun
 from .expandable import ExpandableAllocator
 from .inside import Cuda
 from .ops import Buffer, Recording, parameter_elements
@@ -41,6 +41,7 @@ from .requests import (
     Program,
     program_of,
 )
+from .segments import ForwardPass, Segment
 from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep, operation_at
 from .wrapping import Wrapping

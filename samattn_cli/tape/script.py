@@ -18,11 +18,11 @@ from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
 from ..records import dataclass
 from .allocator import DEFAULT, LARGEST_SMALL, UNIT, Allocator, segment_for
-from .encoder import ForwardPass
 from .inside import Cuda
 from .ops import Buffer
 from .replay import Place, Player, StepPlayer
 from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, Program
+from .segments import ForwardPass
 from .storage import Dim, Storage
 from .training import TrainingStep
 

@@ -22,11 +22,11 @@ from typing import Protocol
 
 from ..units import rounded
 from .allocator import DEFAULT, GATHERING, REDUCING, Block
-from .encoder import ForwardPass
 from .fsdp import Group, Weight, bytes_of
 from .inside import Cuda
 from .module_order import in_module_order, registered_in
 from .requests import COMMUNICATION, GATHERED, GRADIENTS, WEIGHTS, WORKSPACES
+from .segments import ForwardPass
 
 ROOT = ""
 ALL_GATHER, REDUCE_SCATTER = "all_gather", "reduce_scatter"

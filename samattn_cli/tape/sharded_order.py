@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 from ..encoder.model import Phase, Section
 from .allocator import DEFAULT, Block
-from .encoder import BackwardRun, Segment
+from .backward import BackwardRun
 from .fsdp import Group
 from .inside import Cuda
+from .segments import Segment
 from .sharded import REDUCE_SCATTER, ROOT, Sharded
 from .training import TrainingStep
 

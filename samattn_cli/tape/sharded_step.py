@@ -9,11 +9,12 @@ from functools import partial
 from ..units import ITEM_BYTES
 from .allocator import UNIT, Block
 from .autograd import SUM
-from .encoder import BackwardRun, Segment, Source
+from .backward import BackwardRun
 from .inside import Cuda
 from .ops import Buffer, Op
 from .replay import Blocks, Place, StepPlayer
 from .requests import AVERAGE, BUFFERS, GRADIENTS, KEPT, Program
+from .segments import Segment, Source
 from .sharded import Sharded
 from .sharded_order import BackwardOrder
 from .sharded_training import ShardedStep

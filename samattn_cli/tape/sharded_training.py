@@ -14,13 +14,15 @@ from ..errors import UsageError
 from ..records import dataclass, replace
 from ..units import ITEM_BYTES, rounded
 from .allocator import DEFAULT, Block
-from .encoder import BackwardRun, ForwardPass, Segment, without_parallel
+from .backward import BackwardRun
 from .fsdp import Group, Sharding, Weight, shard_of
 from .inside import Cuda
 from .memory import Liveness, live_over
 from .ops import Parameter, Recording
 from .requests import WORKSPACES, Program
 from .sdpa_call import Target
+from .segments import ForwardPass, Segment
+from .settings import without_parallel
 from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder, is_live
 from .storage import Dim, Storage

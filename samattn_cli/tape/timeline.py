@@ -15,12 +15,12 @@ from ..encoder.model import Section
 from ..records import dataclass
 from .allocator import DEFAULT, Allocator, Block, segment_for
 from .allocator import OutOfMemoryError as NoRoomError
-from .encoder import ForwardPass
 from .inside import Cuda
 from .module_order import in_module_order, registered_in
 from .ops import Op
 from .replay import History, Player, StepPlayer
 from .requests import KINDS, WORKSPACES
+from .segments import ForwardPass
 from .sharded_step import ShardedPlayer
 from .sharded_training import ShardedStep
 from .training import TrainingStep

@@ -13,7 +13,7 @@ from collections import Counter
 
 from ..records import dataclass
 from ..reports.explanation import ToolFigure
-from .encoder import ForwardPass
+from .segments import ForwardPass
 from .tool_calls import Call, calls
 from .tool_rules import CALFLOPS, CALFLOPS_MACS, FLOP_COUNTER, FVCORE, PTFLOPS, TORCHINFO, Rule
 

@@ -18,8 +18,9 @@ from itertools import pairwise
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..records import dataclass, replace
 from ..units import rounded
+from .backward import BackwardRun, backward
 from .ddp import buckets, one_bucket
-from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
+from .encoder import forward
 from .memory import (
     Liveness,
     cached_bytes,
@@ -32,6 +33,7 @@ from .memory import (
 )
 from .ops import Op, Parameter, Recording, parameter_elements
 from .sdpa_call import AMPERE, Target
+from .segments import ForwardPass, Segment
 from .storage import Dim, Storage
 from .symbols.formula import greatest
 

@@ -27,7 +27,8 @@ import sys
 from pathlib import Path
 from samattn_cli import load_config
 try:
-    from samattn_cli.tape.encoder import backward, forward
+    from samattn_cli.tape.backward import backward
+    from samattn_cli.tape.encoder import forward
 except ModuleNotFoundError:
     from samattn_cli.cost.encoder import backward, forward
 passes, *trains = sys.argv[1:]

@@ -9,11 +9,11 @@ from tests.benchmarks.short import CASES, calls, kept
 REFRESH = "if it has to be: python -m tests.benchmarks.short --write"
 DOUBLED = """
 from functools import lru_cache
-from samattn_cli.tape import encoder
+from samattn_cli.tape import encoder, recurring
 once = encoder._forward.__wrapped__
 def twice(*settings, **options):
     once(*settings, **options)
-    encoder._blocks.cache_clear()
+    recurring.blocks_of.cache_clear()
     return once(*settings, **options)
 encoder._forward = lru_cache(twice)
 """

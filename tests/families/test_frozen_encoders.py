@@ -15,7 +15,7 @@ from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.step import Step
 from samattn_cli.stack.trace import trace_forward, trace_training
 from samattn_cli.studies.verify import claims_of
-from samattn_cli.tape import encoder
+from samattn_cli.tape import driver
 from samattn_cli.tape.memory import live_over
 from samattn_cli.tape.recorder import Recorder
 from samattn_cli.tape.tape import Tape
@@ -66,13 +66,13 @@ def freeze(monkeypatch):
 
     def freezing(trained: Callable[[str], bool]) -> None:
         now = [""]
-        called = encoder.call
+        called = driver.call
 
         def within(tape, part, entries, *rest):
             now[0] = "blocks.N." if isinstance(part, LayerConfig) else f"{part.name}."
             return called(tape, part, entries, *rest)
 
-        monkeypatch.setattr(encoder, "call", within)
+        monkeypatch.setattr(driver, "call", within)
         made = Recorder.parameter
 
         def parameter(self, name, *shape):

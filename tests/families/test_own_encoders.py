@@ -13,8 +13,9 @@ from samattn_cli.encoder.model import EncoderConfig, StageConfig
 from samattn_cli.studies.changes import changes_of
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.verify import verify
-from samattn_cli.tape.encoder import ForwardPass, forward
+from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import walk
+from samattn_cli.tape.segments import ForwardPass
 from samattn_cli.tape.training import training_step
 from tests.support.running import ROOT, samattn
 from tests.support.sampling import examples

@@ -13,7 +13,8 @@ from samattn_cli import EncoderConfig, load_config
 from samattn_cli.errors import ConfigError
 from samattn_cli.studies.analyze import analyze
 from samattn_cli.studies.verify import verify
-from samattn_cli.tape.encoder import backward, forward
+from samattn_cli.tape.backward import backward
+from samattn_cli.tape.encoder import forward
 from tests.public.vitdet import RECORDS, counted_for
 from tests.support.problems import problems_of
 from tests.support.sampling import examples

@@ -23,8 +23,9 @@ from samattn_cli.tape.conventions import (
     without_bias_mlp,
     without_rel_pos,
 )
-from samattn_cli.tape.encoder import ForwardPass, forward
+from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.ops import Op
+from samattn_cli.tape.segments import ForwardPass
 
 ENTRIES = [(preset, entry) for preset, entries in published().items() for entry in entries]
 HERE = [(preset, entry) for preset, entry in ENTRIES if preset in presets()]

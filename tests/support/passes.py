@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from samattn_cli.tape import counted, encoder
+from samattn_cli.tape import counted, encoder, recurring
 
 
 def forget_passes() -> None:
     """Forget all passes and blocks that were recorded."""
-    for cache in (encoder._forward, encoder._blocks, encoder._parts, encoder._backwards, counted._known):
+    for cache in (
+        encoder._forward,
+        recurring.blocks_of,
+        recurring.parts_of,
+        recurring.backwards_of,
+        counted._known,
+    ):
         cache.cache_clear()

@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 
 from samattn_cli.encoder.plan import LayerConfig
-from samattn_cli.tape.encoder import ForwardPass
+from samattn_cli.tape.segments import ForwardPass
 
 
 def score_elements(layer: LayerConfig) -> int:

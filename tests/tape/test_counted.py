@@ -14,7 +14,8 @@ from samattn_cli.encoder.reads import value_at, watched
 from samattn_cli.errors import ConfigError
 from samattn_cli.tape import counted as of_counted
 from samattn_cli.tape.counted import SUMS, counted
-from samattn_cli.tape.encoder import call, forward
+from samattn_cli.tape.driver import call
+from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.tape import Tape
 from tests.support.passes import forget_passes
 

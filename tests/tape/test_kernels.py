@@ -13,8 +13,9 @@ from torch import Tensor
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.families.vit import stack as vit
 from samattn_cli.stack.encoder import build, image_for
-from samattn_cli.tape.encoder import Segment, forward
+from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.ops import Op
+from samattn_cli.tape.segments import Segment
 from tests.support.sampling import examples
 from tests.support.weights import randomised
 

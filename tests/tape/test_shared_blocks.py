@@ -8,7 +8,7 @@ from samattn_cli import load_config
 from samattn_cli.studies.candidates import global_layers
 from samattn_cli.studies.on_device import replayed
 from samattn_cli.studies.passes import Passes
-from samattn_cli.tape import encoder
+from samattn_cli.tape import recurring
 from samattn_cli.tape.inside import Cuda
 from tests.support.passes import forget_passes
 from tests.support.sampling import sampled
@@ -49,7 +49,7 @@ def test_an_encoder_is_the_same_after_others(preset, changes):
     encoders = global_layers(load_config(preset, changes)).encoders[:4]
     forget_passes()
     after_others = [list(seen(each)) for each in encoders]
-    assert encoder._blocks.cache_info().hits
+    assert recurring.blocks_of.cache_info().hits
     for each, found in zip(encoders, after_others, strict=True):
         forget_passes()
         assert list(seen(each)) == found

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from ...encoder.checkpointed import checkpointing_of
 from ...encoder.model import EncoderConfig
 from ...records import dataclass, replace
-from ...tape.encoder import Segment
 from ...tape.memory import live_over
 from ...tape.ops import Recording
+from ...tape.segments import Segment
 from ...tape.training import TrainingStep, training_step, uncached_bytes
 from ...units import rounded
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ...figures import names, of, with_keys
 from ...records import replace
-from ...tape.encoder import Segment
 from ...tape.memory import gradients_bytes, live_over, weights_bytes
+from ...tape.segments import Segment
 from ...tape.training import OPTIMIZERS, TrainingStep
 from ...units import rounded
 from ..passes import Passes

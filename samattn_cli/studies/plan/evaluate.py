@@ -15,8 +15,8 @@ from ...device.roofline import op_time
 from ...encoder.model import EncoderConfig, RunConfig
 from ...errors import Message, UsageError
 from ...records import replace
-from ...tape.encoder import without_parallel
 from ...tape.sdpa_call import Target
+from ...tape.settings import without_parallel
 from ...tape.sharded_training import step_alone
 from ...tape.training import TrainingStep, training_step
 from ..communication import exposure_of

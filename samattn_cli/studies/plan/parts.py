@@ -14,8 +14,8 @@ from ...encoder.plan_rules import is_valid
 from ...encoder.registry import REFERENCE
 from ...encoder.trained import trains_all
 from ...records import replace
-from ...tape.encoder import Segment
 from ...tape.memory import live_over
+from ...tape.segments import Segment
 from ...tape.training import uncached_bytes
 from ..passes import Passes
 

@@ -15,8 +15,8 @@ from math import prod
 from ...encoder.model import EncoderConfig
 from ...encoder.plan import LayerConfig
 from ...reports.traced import Against, AgainstDifference
-from ...tape.encoder import Segment
 from ...tape.ops import SCORES, Op
+from ...tape.segments import Segment
 from ...units import format_bytes, format_count, format_things
 from ..passes import Passes
 from .passes import TracedPasses

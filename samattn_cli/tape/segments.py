@@ -1,0 +1,153 @@
+"""The parts and blocks of an encoder that has run on the Tape, and the pass that they make."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+
+from ..encoder.model import EncoderConfig
+from ..encoder.plan import LayerConfig
+from ..records import dataclass
+from .ops import Buffer, Recording
+from .storage import Dim, Storage
+from .tensor import Tensor
+
+Source = tuple[str, int]
+"""The name of a segment, and the index of one of its outputs."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the encoder or a block: its operations, and where its inputs come from.
+
+    The main output of one part is the main input of the next. A part may also tap outputs of earlier parts.
+
+    Attributes:
+        name: the name of the module in the real stack.
+        recording: its forward.
+        entries: its inputs: the main one, then those that it taps.
+        outputs: its outputs: the main one, then those that later parts tap.
+        sources: where the entries come from.
+        layer: the block's config; None for a part.
+        is_checkpointed: whether its backward runs its forward again, from its entries.
+        stage: the number of the checkpoint of several segments that it is in; None if it is in none.
+        begins_stage: whether a training step keeps its entries, from which that checkpoint begins.
+        held: the outputs of earlier parts, besides its inputs, that live until it has run, and where they come from.
+        is_unread: whether nothing reads its outputs: its backward does not run, and its graph lives as long as they do.
+        drops: what such graphs keep and its own operations free, with the outputs that lead to them; and whose it is.
+        shared: those of its inputs, and of what it holds, that an earlier segment keeps for backward too.
+    """
+
+    name: str
+    recording: Recording
+    entries: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    sources: tuple[Source, ...]
+    layer: LayerConfig | None = None
+    is_checkpointed: bool = False
+    stage: int | None = None
+    begins_stage: bool = False
+    held: tuple[tuple[Source, Storage], ...] = ()
+    is_unread: bool = False
+    drops: tuple[tuple[str, Storage], ...] = ()
+    shared: frozenset[Storage] = frozenset()
+
+    def twin(
+        self, name: str, sources: tuple[Source, ...], layer: LayerConfig | None, shared: frozenset[Storage]
+    ) -> Segment:
+        """The segment of a block of the same kind, or of the same part; it shares what was worked out for this one, which is the same for both."""
+        made = Segment.__new__(Segment)
+        vars(made).update(vars(self), name=name, sources=sources, layer=layer, shared=shared)
+        return made
+
+    @property
+    def inputs(self) -> tuple[Storage, ...]:
+        """The storages of its inputs, without buffers that a part has given to others, which are never freed."""
+        return tuple(entry.storage for entry in self.entries if not entry.storage.is_weight)
+
+    @property
+    def entry(self) -> Storage:
+        """The storage of the main input."""
+        return self.entries[0].storage
+
+    @cached_property
+    def kept(self) -> frozenset[Storage]:
+        """The storages that autograd keeps for its backward: those it saves, or its inputs if a checkpoint begins with it."""
+        if self.stage is not None:
+            return frozenset(self.inputs if self.begins_stage else ())
+        if self.is_checkpointed and any(op.is_kept for op in self.recording.ops):
+            return frozenset(self.inputs)
+        return self.recording.saved
+
+    @property
+    def kept_for_backward(self) -> frozenset[Storage]:
+        """Those of `kept` that are still there when the forward has ended: none if nothing reads its outputs."""
+        return frozenset() if self.is_unread else self.kept
+
+    @cached_property
+    def freed_by_caller(self) -> frozenset[Storage]:
+        """Those of its inputs, and of what it holds, that live until its module has returned: its last operation frees them."""
+        ops = self.recording.ops
+        if not ops or ops[-1].allocates:
+            return frozenset()
+        return frozenset(ops[-1].frees).difference(*(op.allocates for op in ops))
+
+    @property
+    def is_run_again(self) -> bool:
+        """Whether a backward runs its forward again, alone or with the whole stage."""
+        return self.is_checkpointed or self.stage is not None
+
+    @property
+    def begins_checkpoint(self) -> bool:
+        """Whether a checkpoint keeps its entries: its own, or that of the stage that begins with it."""
+        return self.begins_stage or (self.is_checkpointed and self.stage is None)
+
+    @property
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """The buffers with which it is made; each has the name of its module, and its number."""
+        for number, buffer in enumerate(self.recording.buffers):
+            if buffer.cached is None:
+                yield self.qualified(".".join(filter(None, (buffer.module, f"{number}")))), buffer
+
+    def qualified(self, name: str) -> str:
+        """The name of a module or weight in the whole encoder."""
+        return ".".join(part for part in (self.name, name) if part)
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """One forward pass of an encoder: its segments in order, and its image."""
+
+    config: EncoderConfig
+    image: Tensor
+    segments: tuple[Segment, ...]
+
+    @cached_property
+    def recordings(self) -> Counter[Recording]:
+        """The recordings of its segments, and how many segments share each."""
+        return Counter([segment.recording for segment in self.segments])
+
+    @cached_property
+    def params(self) -> Dim:
+        """Numbers in the weights."""
+        return self.total("params")
+
+    @cached_property
+    def macs(self) -> Dim:
+        """MACs of matrix products and convolutions."""
+        return self.total("macs")
+
+    @cached_property
+    def flops(self) -> Dim:
+        """FLOPs of matrix products and convolutions."""
+        return self.total("flops")
+
+    @cached_property
+    def elementwise_flops(self) -> Dim:
+        """FLOPs of everything else."""
+        return self.total("elementwise_flops")
+
+    def total(self, key: str) -> Dim:
+        """The sum of a number of the recordings, such as "bytes_read", over all parts and blocks."""
+        return sum([many * getattr(recording, key) for recording, many in self.recordings.items()])
