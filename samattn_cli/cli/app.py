@@ -106,7 +106,7 @@ class LazyGroup(TyperGroup):
             UsageError: Typer's, with a hint, if there is no such command.
         """
         if args[0] == "help":
-            return super().resolve_command(ctx, [*args[1:2], "--help"]) if args[1:] else self._help(ctx)
+            return self.resolve_command(ctx, [*args[1:2], "--help"]) if args[1:] else self._help(ctx)
         name = known_as(args[0], COMMANDS, OTHER_COMMANDS)
         if name is None and not args[0].startswith("-"):
             raise UsageError(Message("unknown-command", f"No such command '{args[0]}'{_hint(args)}"), ctx)
@@ -130,6 +130,8 @@ class LazyGroup(TyperGroup):
 
 def _hint(args: list[str]) -> str:
     """What the user probably meant by a first word that is not a command."""
+    if not args[0].strip():
+        return f": the word is empty; {command('--help')} lists the commands"
     from ..encoder.presets import presets
 
     preset = known_as(args[0], presets())

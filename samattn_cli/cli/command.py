@@ -170,6 +170,11 @@ class Command(TyperCommand):
         words = list(args)
         ctx.meta[WORDS] = tuple(words)
         args = list(map(_choosing_blocks, args))
+        if not all(word.rpartition("=")[2].strip() for word in words):
+            from .blanks import blank_value
+
+            if problem := blank_value(self, ctx, args):
+                raise UsageError(problem, ctx)
         if any(param.name == "configs" and param.nargs == -1 for param in self.params):
             from .hints import stray_values
 

@@ -15,6 +15,7 @@ from ..errors import DeviceError, Message, UsageError, code_of, did_you_mean
 from ..figures import FIGURES, OF_ENCODER, figure_for_option, listed
 from ..files.load import Override, option_where, override_of, versions_as_text
 from ..files.yaml12 import parse_yaml
+from ..patterns import pattern
 from ..render import PAGES, PICTURES, TABLES, TEXTS
 from ..units import format_things
 from . import complete
@@ -328,9 +329,15 @@ def _grid(
     )
 
 
+NO_ITEM = pattern(r"^\s*,|,\s*,")
+"""A comma before which a list has no item."""
+
+
 def _values(key: str, text: str) -> Iterator[Override]:
     """The values of ``--vary KEY=A,B``, each YAML or a range of whole numbers."""
     where = option_where("--vary", f"{key}={text}")
+    if NO_ITEM.search(text):
+        raise UsageError("empty-item", f"{where}: the list has an empty item")
     items = parse_yaml(f"[{versions_as_text(key, text)}]", where, located=False)
     for node in items.value if isinstance(items.value, list) else ():
         steps = span("--vary", node.value) if isinstance(node.value, str) else None

@@ -12,6 +12,7 @@ from ..files.load import load_config
 from ..files.yaml12 import parse_yaml
 from ..records import replace
 from ..render import PAGES, PICTURES, TABLES, TEXTS
+from ..shell import options
 from . import complete
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
@@ -186,11 +187,14 @@ def _argument(text: str) -> tuple[str, Any]:
     """The name and the value of --arg, which is YAML: depth=12, use_rel_pos=true, sizes=[1, 2].
 
     Raises:
-        UsageError: for a text without a name.
+        UsageError: for a text without a name or a value.
     """
     name, sign, value = text.partition("=")
     if not sign or not name.isidentifier():
         raise UsageError("not-an-argument", f"--arg {text}: write KEY=VALUE, such as depth=12")
+    if not value.strip():
+        empty = options("--arg", [f'{name}=""'])
+        raise UsageError("not-an-argument", f"--arg {text}: has no value; an empty text is {empty}")
     return name, parse_yaml(value, f"--arg {text}", located=False).plain()
 
 

@@ -203,13 +203,7 @@ def _judge_dry(
     shown: str | None,
     formats: Mapping[Path, str],
 ) -> None:
-    """Run encoders dry, and compare predictions with the recording.
-
-    Raises:
-        UsageError: if the device has no name.
-    """
-    if not device.strip():
-        raise UsageError("unknown-device", "--dry '': needs the name of a device, such as --dry h100")
+    """Run encoders dry, and compare predictions with the recording."""
     from ..reports.recording import Recording
     from ..studies.measure import device_fingerprint, measure_case
     from .measure import measured_in_turn

@@ -136,6 +136,8 @@ class _Builder:
                     message = f"a second YAML document starts here: use one file for each {self.kind.word}"
                     raise self.error(event.start_mark, Message("several-documents", message))
                 root = self.node(next(events), events, depth=1)
+        if root is None and not self.located:
+            raise self.error(None, Message("empty-value", "has no value"))
         if root is None:
             message = f"is empty: {self.kind.noun} is a mapping, such as {self.kind.example!r}"
             raise self.error(None, Message("empty-file", message))

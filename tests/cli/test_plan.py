@@ -137,9 +137,3 @@ def test_run_gpus_may_repeat_gpus_and_must_not_contradict_it():
     assert result.exit_code == EXIT_ERROR
     assert "[conflicting-options]" in result.output
     assert "--gpus" in result.output
-
-
-def test_a_dry_run_without_the_name_of_a_device_is_refused_by_verify():
-    result = CliRunner().invoke(app, ["verify", "vit_b", "--dry", ""])
-    assert result.exit_code == EXIT_ERROR
-    assert "[unknown-device]" in result.output
