@@ -3,7 +3,7 @@
 The whole of SAM is its encoder with the decoder's weights and what segment-anything-fast's script holds. A detector or
 segmenter is what the encoder holds when its forward is over, and a constant for the head, which is fitted on one size and
 judged on the others. Nothing else is fitted. The kernels are those of an A100 where a group does not name its card, the rules those
-of torch 2.14.1.
+of torch `TORCH`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from statistics import median
 from typing import NamedTuple
 
 from .. import published_memory as data
+from ..encoder.model import EncoderConfig
 from ..files.load import load_config
 from ..published_memory import Bound, Printed, PrintedGroup
 from ..records import replace
@@ -23,6 +24,9 @@ from ..tape.inside import Cuda
 from .on_device import cuda_of, replayed
 from .passes import Passes
 from .published_runs import before_head_bytes, whole_sam_bytes
+
+TORCH = "run.torch=2.14"
+"""The last release whose cuBLAS keeps its workspaces. The figures are of earlier ones, or do not say which."""
 
 
 class Predicted(NamedTuple):
@@ -75,12 +79,16 @@ def _predicted(group: PrintedGroup, row: Printed) -> Predicted | None:
 
 @cache
 def _before_head(preset: str, keys: tuple[str, ...]) -> int:
-    return before_head_bytes(load_config(preset, keys), Cuda())
+    return before_head_bytes(_config(preset, keys), Cuda())
 
 
 @cache
 def _alone(preset: str, keys: tuple[str, ...], card: str) -> int:
-    return replayed(Passes(load_config(preset, keys)), _cuda(card)).allocated
+    return replayed(Passes(_config(preset, keys)), _cuda(card)).allocated
+
+
+def _config(preset: str, keys: tuple[str, ...]) -> EncoderConfig:
+    return load_config(preset, (*keys, TORCH))
 
 
 def _cuda(card: str) -> Cuda:
@@ -94,7 +102,7 @@ def _cuda(card: str) -> Cuda:
 
 @cache
 def _whole_sam(preset: str, keys: tuple[str, ...]) -> int:
-    return whole_sam_bytes(load_config(preset, keys), data.whole_sam(), Cuda())
+    return whole_sam_bytes(_config(preset, keys), data.whole_sam(), Cuda())
 
 
 def _row(group: PrintedGroup, row: Printed, predicted: Predicted | None) -> PublishedRow:

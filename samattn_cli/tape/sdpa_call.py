@@ -12,9 +12,6 @@ from .storage import Shape
 Kernel = Literal["cudnn", "flash", "efficient", "math"]
 """As in the names of ATen's operators; math is the unfused products, which make the matrix of scores."""
 
-SEEN_ON: Version = DEFAULT
-"""The version of torch whose choices are recorded: 2.14.1 with CUDA 13.0 and cuDNN 9.24, on the dry device."""
-
 BATCHED_DIMS = 4
 UNBATCHED_DIMS = 3
 
@@ -98,7 +95,7 @@ class Target:
     """
 
     capability: Version = (8, 0)
-    torch: Version = SEEN_ON
+    torch: Version = DEFAULT
     has_cudnn: bool = True
 
     @classmethod

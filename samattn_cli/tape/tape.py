@@ -81,7 +81,8 @@ class Tape(Recorder):
         else:
             out = self.derived(name, out, (rows, transposed), derivatives.mm(rows, used[0]), saves)
         if not is_matrix:
-            out = out.view(*leading, out_features).seen(is_view=bias is not None)
+            is_view = bias is not None and not added and self.target.torch < LINEAR_IS_VIEW_BEFORE
+            out = out.view(*leading, out_features).seen(is_view=is_view)
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     @staticmethod
@@ -393,18 +394,12 @@ class Tape(Recorder):
         return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
 
     def relu_(self, name: str, x: Tensor) -> Tensor:
-        """ReLU in place, on the output of a linear layer with a bias, which no operation saves; a view before torch 2.15."""
-        if self.target.torch >= LINEAR_IS_VIEW_BEFORE:
-            return self.relu_of_product_(name, x)
-        flops = ELEMENTWISE_FLOPS["relu"] * x.elements
-        self.record(name, "relu", reads=(x,), elementwise_flops=flops)
+        """ReLU in place, on a tensor that no operation saves, such as the output of a linear layer or a convolution."""
+        self.record(name, "relu", reads=(x,), elementwise_flops=ELEMENTWISE_FLOPS["relu"] * x.elements)
+        if not x.is_view:
+            return self.derived(name, x, (x,), derivatives.of_one("relu_backward", x), saves=(x,))
         changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
         return self.derived(name, changed, (changed,), derivatives.as_strided(x))
-
-    def relu_of_product_(self, name: str, x: Tensor) -> Tensor:
-        """ReLU in place, on a tensor that is no view and that no operation saves, such as the output of a convolution."""
-        self.record(name, "relu", reads=(x,), elementwise_flops=ELEMENTWISE_FLOPS["relu"] * x.elements)
-        return self.derived(name, x, (x,), derivatives.of_one("relu_backward", x), saves=(x,))
 
     def leaky_relu_(self, name: str, x: Tensor) -> Tensor:
         """Leaky ReLU in place, on a tensor that is no view and that no operation saves, such as the output of a convolution."""

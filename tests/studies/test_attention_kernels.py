@@ -39,7 +39,7 @@ def kernels(preset: str, device=None, **run) -> dict[str, list[str]]:
 @pytest.mark.parametrize("device", sampled([H100, A100], 2), ids=lambda device: device.name)
 def test_a_batch_that_flash_cannot_launch_is_not_named_as_fitting(device) -> None:
     asked = Asked(vary=("batch_size",), modes=("inference",), kernels=("sdpa",))
-    (answer,) = fit(config("sam2_hiera_t", dtype="bfloat16"), device, asked).answers
+    (answer,) = fit(config("sam2_hiera_t", dtype="bfloat16", torch="2.14"), device, asked).answers
     assert answer.label == "63"
     assert answer.next is not None
     assert (answer.next.batch_size, answer.next.fits, answer.next.too_large) == (64, False, ())
@@ -51,7 +51,7 @@ def test_a_batch_that_flash_cannot_launch_is_not_named_as_fitting(device) -> Non
     ("dtype", "batch", "runs"), [("bfloat16", 63, True), ("bfloat16", 64, False), ("float32", 65, True)]
 )
 def test_memory_efficient_attention_takes_a_large_batch_in_parts(dtype, batch, runs) -> None:
-    passes = Passes(config("sam2_hiera_t", dtype=dtype, batch_size=batch))
+    passes = Passes(config("sam2_hiera_t", dtype=dtype, batch_size=batch, torch="2.14"))
     assert fits(passes, LARGE) is runs
     assert in_memory(passes, LARGE).fits is runs
     assert in_bytes(passes, 1 << 50).fits is runs
@@ -60,26 +60,27 @@ def test_memory_efficient_attention_takes_a_large_batch_in_parts(dtype, batch, r
 
 def test_a_batch_in_parts_takes_what_torch_takes() -> None:
     """As the dry device counted it: `samattn measure sam2_hiera_t --attention sdpa --batch-size 65` in float32."""
-    passes = Passes(config("sam2_hiera_t", batch_size=65))
+    passes = Passes(config("sam2_hiera_t", batch_size=65, torch="2.14"))
     assert in_memory(passes, LARGE).allocated_bytes == 20_565_879_296
 
 
 def test_torch_has_no_backward_of_a_batch_in_parts_with_a_mask_that_trains() -> None:
     """Swin's relative positions are such a mask; 1,024 images are 65,536 windows of its first stage."""
     for batch, refused in ((1_023, False), (1_024, True)):
-        step = Passes(config("swin_t", mode="training", batch_size=batch))
+        step = Passes(config("swin_t", mode="training", batch_size=batch, torch="2.14"))
         assert (step.refused is not None) is refused
-        assert Passes(config("swin_t", batch_size=batch)).refused is None
+        assert Passes(config("swin_t", batch_size=batch, torch="2.14")).refused is None
     name, why = step.refused or ("", None)
     assert name.startswith("blocks.")
     assert "backward" in str(why and why.in_words)
 
 
-def test_each_layer_has_its_own_kernel() -> None:
+@pytest.mark.parametrize(("torch", "kernel"), [("2.14", "flash"), ("2.15", "efficient")])
+def test_each_layer_has_its_own_kernel(torch, kernel) -> None:
     """Of 64 images, cuDNN takes the 65,536 windows of no layer of stages 0 and 1; those of later layers are fewer."""
-    found = kernels("sam2_hiera_t", H100, dtype="bfloat16", batch_size=64)
+    found = kernels("sam2_hiera_t", H100, dtype="bfloat16", batch_size=64, torch=torch)
     assert found == {
-        "flash": [f"blocks.{number}" for number in range(4)],
+        kernel: [f"blocks.{number}" for number in range(4)],
         "cudnn": [f"blocks.{number}" for number in range(4, 12)],
     }
 
@@ -106,7 +107,8 @@ def test_cudnn_takes_no_mask_that_trains() -> None:
 
 def test_findings() -> None:
     def codes(device, **run) -> set[str]:
-        report = analyze(config("sam2_hiera_t", dtype="bfloat16", **run), device=device, verify=False)
+        encoder = config("sam2_hiera_t", dtype="bfloat16", torch="2.14", **run)
+        report = analyze(encoder, device=device, verify=False)
         return {finding.code for finding in report.findings}
 
     ours = {"attention-kernel", "cannot-be-launched", "cudnn-workspace"}
@@ -140,7 +142,6 @@ def test_a_sweep_says_that_a_batch_cannot_be_launched() -> None:
     """63 images are launched, 64 are not; in float32 memory-efficient attention takes both."""
     grid = Grid(batch_sizes=(1, 63, 64))
     for dtype, fitting in (("bfloat16", [True, True, False]), ("float32", [True, True, True])):
-        report = sweep(
-            ["sam2_hiera_t"], grid, ["macs"], laid_over=[Override("run.dtype", dtype, "test")], device=LARGE
-        )
+        laid_over = [Override("run.dtype", dtype, "test"), Override("run.torch", "2.14", "test")]
+        report = sweep(["sam2_hiera_t"], grid, ["macs"], laid_over=laid_over, device=LARGE)
         assert report.columns["fits"].tolist() == fitting

@@ -28,7 +28,7 @@ def with_memory(nbytes: int):
 
 
 def test_a_training_step_takes_more_than_what_is_live() -> None:
-    config = load_config("sam_vit_b", ["run.mode=training"])
+    config = load_config("sam_vit_b", ["run.mode=training", "run.torch=2.14"])
     passes = Passes(config, A100)
     used = in_memory(passes, A100)
     assert used.allocated_bytes == VIT_B_STEP
@@ -89,8 +89,8 @@ def test_a_sweep_says_what_an_analysis_says_around_the_edge(name, mode, size) ->
 
 
 def test_a_sweep_says_that_a_batch_cannot_be_launched_as_an_analysis_does() -> None:
-    """64 images of SAM 2 are 65,536 windows, one more than a grid of CUDA has in its second dimension."""
-    sets = ["run.attention=sdpa", "run.dtype=bfloat16"]
+    """64 images of SAM 2 are 65,536 windows, one more than a grid of CUDA has in its second dimension; before torch 2.15."""
+    sets = ["run.attention=sdpa", "run.dtype=bfloat16", "run.torch=2.14"]
     grid, h100 = Grid(batch_sizes=(63, 64)), load_device("h100")
     laid_over = [parse_override(text) for text in sets]
     swept = (
@@ -157,7 +157,8 @@ def test_a_device_without_compute_capability_is_judged_by_what_is_live(name) -> 
 def test_a_finding_says_that_the_first_step_fits_and_later_ones_do_not() -> None:
     """A dry run of SAM ViT-H at 928 px on an RTX 4090 runs the first step, and runs out of memory in the second."""
     for step, name, says in (("first", "rtx_4090", 1), ("later", "rtx_4090", 1), ("first", "a100_80", 0)):
-        config = load_config("sam_vit_h", ["image_size=928", "run.mode=training", f"run.step={step}"])
+        sets = ["image_size=928", "run.mode=training", f"run.step={step}", "run.torch=2.14"]
+        config = load_config("sam_vit_h", sets)
         report = analyze(config, device=load_device(name), verify=False)
         assert report.device.fits == (step == "first")
         found = [finding.message for finding in report.findings if finding.code == "first-step-differs"]

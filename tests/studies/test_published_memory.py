@@ -20,6 +20,7 @@ from samattn_cli.published_memory import groups, whole_sam
 from samattn_cli.reports.published_memory import PublishedMemory, PublishedRow
 from samattn_cli.studies import published_memory as study
 from tests.public.published_memory import HEADER, SUMMARY_HEADER, UNKNOWN, rows, summary, unknown
+from tests.support.recorded import torch_of
 from tests.support.running import ROOT, samattn
 from tests.tape.dry.whole_sam import PATH as DRY
 
@@ -145,6 +146,7 @@ def test_the_whole_of_sam_is_what_torch_allocates_dry_to_the_byte(
     run: dict[str, Any], report: PublishedMemory
 ) -> None:
     """The prediction has what the published script keeps; the dry run keeps the prompt encoder in float32."""
+    assert torch_of(run) == study.TORCH
     item_bytes = {"float32": 4, "bfloat16": 2}[run["dtype"]]
     keys = (f"run.batch_size={run['batch_size']}", f"run.dtype={run['dtype']}")
     (row,) = (

@@ -11,6 +11,7 @@ from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.replay import replay_forward
 from tests.refresh import EVIDENCE
+from tests.support.recorded import torch_of
 from tests.tape.dry import compiled, whole_sam
 
 RUNS = compiled.runs()
@@ -25,7 +26,8 @@ def name_of(run: dict[str, Any]) -> str:
 def test_the_eager_encoder_takes_what_samattn_derives(run) -> None:
     cuda = cuda_of(load_device(compiled.DEVICE))
     assert cuda is not None
-    config = load_config(run["preset"], ["run.dtype=bfloat16", f"run.batch_size={run['batch_size']}"])
+    sets = ["run.dtype=bfloat16", f"run.batch_size={run['batch_size']}", torch_of(run)]
+    config = load_config(run["preset"], sets)
     used = replay_forward(forward(config), cuda)
     assert (used.allocated, used.reserved) == (run["allocated_bytes"], run["reserved_bytes"])
 

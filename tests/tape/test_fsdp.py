@@ -18,6 +18,7 @@ from samattn_cli.tape.requests import GATHERED
 from samattn_cli.tape.sharded import ROOT
 from samattn_cli.tape.timeline import timeline
 from samattn_cli.tape.training import TrainingStep, training_step
+from tests.support.recorded import torch_of
 from tests.tape.dry.fsdp import CASES, DEVICE, EACH_PATH, PATH, config_of
 
 RUNS: dict[str, dict[str, Any]] = {run["case"]: run for run in json.loads(PATH.read_text("utf-8"))}
@@ -27,7 +28,9 @@ BLOCK_OF_VIT_B = 12 * 768**2 + 13 * 768
 
 
 def played(case: str) -> tuple[TrainingStep, Usage]:
-    step, cuda = training_step(config_of(case)), cuda_of(load_device(DEVICE))
+    """With the release of torch that was recorded."""
+    step = training_step(config_of(f"{case} {torch_of(RUNS[case])}"))
+    cuda = cuda_of(load_device(DEVICE))
     assert cuda is not None
     return step, replay_step(step, cuda)
 

@@ -25,9 +25,9 @@ from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.storage import Storage
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
+from tests.support.recorded import config_of, torch_of
 from tests.support.sampling import examples, sampled
 from tests.tape.dry import newest
-from tests.tape.dry.later import OWN
 from tests.tape.dry.record import PATH
 
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
@@ -83,12 +83,6 @@ def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usa
     return replay_forward(forward(config), cuda, capacity)
 
 
-def config_of(run: dict[str, Any]) -> EncoderConfig:
-    sets = [f"run.{key}={value}" for key, value in run["run"].items() if value != ""]
-    about = [f"image_size={run['image_size']}", f"implementation={run['implementation']}"]
-    return load_config(OWN.get(run["preset"], run["preset"]), [*about, *run.get("sets", ()), *sets])
-
-
 def name_of(run: dict[str, Any]) -> str:
     keys = ("mode", "attention", "batch_size", "checkpointing")
     about = (run["preset"], run["implementation"], run.get("device", "h200"))
@@ -128,7 +122,8 @@ NEWEST_RUNS: list[dict[str, Any]] = json.loads(newest.PATH.read_text("utf-8"))
 
 @pytest.mark.parametrize("run", sampled(NEWEST_RUNS, 4), ids=name_of)
 def test_a_run_with_torch_2_15_takes_what_that_torch_counted(run) -> None:
-    config = config_of(run | {"run": run["run"] | {"torch": newest.TORCH}})
+    assert torch_of(run) == "run.torch=2.15"
+    config = config_of(run)
     cuda = cuda_of(load_device(run["device"]))
     assert cuda is not None
     used = usage(config, replace(cuda, has_cudnn_attention=False))
@@ -225,9 +220,10 @@ def test_memory_runs_out_where_the_part_needs_it() -> None:
 
 
 def test_the_workspace_of_cublas_by_compute_capability() -> None:
-    """2 of 4096 KiB and 8 of 16 KiB, or 32 MiB; the rest of a block that is not split off is at most 1 MiB."""
-    assert (Cuda(8.9).workspace_bytes, Cuda(9.0).workspace_bytes) == (8_519_680, 33_554_432)
-    config = load_config("vit_b")
+    """2 of 4096 KiB and 8 of 16 KiB, or 32 MiB, kept before torch 2.15; the rest of a block that is not split off is at most 1 MiB."""
+    kept = [Cuda(capability, torch=(2, 14)).workspace_bytes for capability in (8.9, 9.0)]
+    assert kept == [8_519_680, 33_554_432]
+    config = load_config("vit_b", ["run.torch=2.14"])
     ampere, hopper = (usage(config, Cuda(capability)).allocated for capability in (8.9, 9.0))
     assert 0 <= 33_554_432 - 8_519_680 - (hopper - ampere) <= MIB
 
@@ -260,7 +256,7 @@ def test_a_table_of_joint_positions_is_read_at_copies_of_its_two_indices() -> No
             "patch_size": 2,
             "pos_embed": "learned",
             "stages": [{"block": "vit", "rel_pos": "joint", **block}],
-            "run": {"batch_size": 2, "dtype": "bfloat16", "attention": "sdpa"},
+            "run": {"batch_size": 2, "dtype": "bfloat16", "attention": "sdpa", "torch": "2.14"},
         }
     )
     used = usage(config, Cuda(8.9, 58, 1536))

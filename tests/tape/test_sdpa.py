@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,29 +14,31 @@ from samattn_cli.stack import cuda
 from samattn_cli.tape.launch import parts_of, refused
 from samattn_cli.tape.ops import Op
 from samattn_cli.tape.sdpa import Choice, choose
-from samattn_cli.tape.sdpa_call import SEEN_ON, Call, Operand, Target, Version
+from samattn_cli.tape.sdpa_call import Call, Operand, Target, Version
 from samattn_cli.tape.sdpa_rules import RULES
 from samattn_cli.tape.storage import Storage
 from tests.device.test_dry import CUDA_BUILD
+from tests.support.recorded import release_of
 from tests.support.sampling import sampled
 from tests.tape.dry import sdpa, sdpa_versions
 from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT, RANDOM, named, qkv, randomly, t
 
 RECORDED = json.loads(sdpa.PATH.read_text("utf-8"))
+RELEASE = release_of(RECORDED["made_by"])
 OTHERS = json.loads(sdpa_versions.PATH.read_text("utf-8"))
 
 
-def letters(calls: Iterable[Call], capability: Version) -> str:
-    return "".join(sdpa.LETTERS[choose(call, Target(capability)).kernel] for call in calls)
+def letters(calls: Iterable[Call], capability: Version, release: Version = RELEASE) -> str:
+    target = Target(capability, release)
+    return "".join(sdpa.LETTERS[choose(call, target).kernel] for call in calls)
 
 
 def of(capability: Version) -> dict[str, str]:
     return RECORDED[".".join(map(str, capability))]
 
 
-def test_the_recording_is_of_the_version_that_the_rules_are_for() -> None:
+def test_the_recording_is_of_the_torch_that_is_named() -> None:
     made_by = RECORDED["made_by"]
-    assert tuple(map(int, made_by["torch"].split(".")[:2])) == SEEN_ON
     assert (made_by["torch"], made_by["cuda"], made_by["cudnn"]) == ("2.14.1+cu130", "13.0", 92400)
 
 
@@ -64,10 +67,11 @@ def test_all_random_calls(capability) -> None:
 @CUDA_BUILD
 @pytest.mark.parametrize("capability", [(7, 5), (8, 9), (9, 0)], ids=str)
 def test_all_calls_as_torch_chooses_here(capability) -> None:
-    _torch, _cuda, _cudnn, of_names, at_random = sdpa.chosen(capability)
-    assert letters((call for _, call in named()), capability) == of_names
+    version, _cuda, _cudnn, of_names, at_random = sdpa.chosen(capability)
+    release = release_of({"torch": version})
+    assert letters((call for _, call in named()), capability, release) == of_names
     assert len(at_random) == RANDOM
-    assert letters(randomly(), capability) == at_random
+    assert letters(randomly(), capability, release) == at_random
 
 
 ON_EACH = [(version, capability) for version, found in OTHERS.items() for capability in found]
@@ -118,13 +122,13 @@ def test_what_older_versions_do_otherwise() -> None:
 
 def test_random_calls_reach_every_kernel_and_every_rule_of_the_recorded_version() -> None:
     """A rule that no call meets would not be compared with anything."""
-    reached = {rule: False for rule in RULES if rule.is_of(SEEN_ON)}
+    reached = {rule: False for rule in RULES if rule.is_of(RELEASE)}
     for call in (each.batched() for each in randomly(KEPT)):
         for capability in CAPABILITIES:
             for rule in (rule for rule, met in reached.items() if not met):
                 dims = rule.source == "check_tensor_shapes" or "hardware" in rule.source
                 if dims or call.has_dims(4):
-                    reached[rule] = bool(rule.refusal(call, Target(capability)))
+                    reached[rule] = bool(rule.refusal(call, Target(capability, RELEASE)))
     unmet = {rule.source for rule, met in reached.items() if not met}
     assert unmet == {
         "check_mem_efficient_hardware_support"
@@ -198,20 +202,24 @@ def test_an_operand_of_three_dimensions_is_a_batch_of_one_since_torch_2_14() -> 
     assert "4 dimensions" in dict(before.reasons)["flash"]
 
 
-@pytest.mark.parametrize("version", [(2, 14), (2, 15)])
-@pytest.mark.parametrize(("kernel", "batch", "heads", "has_mask", "outcome"), RECORDED["launches"])
-def test_what_cannot_be_launched(kernel, batch, heads, has_mask, outcome, version) -> None:
+def launches_of(release: Version) -> list[list[Any]]:
     """As the dry device saw it: batch and heads of flash, heads of memory-efficient, and its gradient of a mask.
 
     With torch 2.15.0 the same of flash, and all of memory-efficient attention ran.
     """
+    all_run = {"efficient"} if release >= (2, 15) else set[str]()
+    return [[*case, "runs" if case[0] in all_run else outcome] for *case, outcome in RECORDED["launches"]]
+
+
+@pytest.mark.parametrize("version", [(2, 14), (2, 15)])
+@pytest.mark.parametrize("number", range(len(RECORDED["launches"])))
+def test_what_cannot_be_launched(number, version) -> None:
+    kernel, batch, heads, has_mask, outcome = launches_of(version)[number]
     grads = (Storage(1),) * (4 if has_mask else 3)
     entering, choice = (batch, heads, 16, 32), Choice(kernel)
     forward = refused(Op("sdpa", "sdpa", "", entering=entering, choice=choice), version)
     back = Op("sdpa.backward", "sdpa", "", entering=entering, choice=choice, allocates=grads)
     backward = refused(back, version)
-    if version == (2, 15) and kernel == "efficient":
-        outcome = "runs"
     ours = "no forward" if forward else "no backward" if backward else "runs"
     assert ours == outcome
 
@@ -244,7 +252,7 @@ def test_since_2_15_torch_does_not_choose_flash_for_what_it_cannot_launch(batch,
 
 def test_why_it_cannot_be_launched() -> None:
     shape = {"entering": (65_536, 1, 64, 96), "choice": Choice("flash")}
-    why = refused(Op("sdpa", "sdpa", "", **shape), SEEN_ON)
+    why = refused(Op("sdpa", "sdpa", "", **shape), (2, 14))
     assert why is not None
     assert (why.dim, why.size) == (0, 65_536)
     assert "flash attention of a batch of 65,536" in why.in_words
@@ -258,7 +266,7 @@ def test_a_batch_in_parts() -> None:
 
 @CUDA_BUILD
 def test_launches_here() -> None:
-    assert sdpa.launched() == RECORDED["launches"]
+    assert sdpa.launched() == launches_of(release_of({"torch": torch.__version__}))
 
 
 @pytest.mark.parametrize("d", [16, 64, 80, 256, 264])

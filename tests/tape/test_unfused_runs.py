@@ -10,6 +10,7 @@ from samattn_cli.tape.allocator import MIB
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.replay import replay_forward, replay_step
 from samattn_cli.tape.training import training_step
+from tests.support.recorded import torch_of
 from tests.tape.dry.timm_versions import CASES, PATH, TIMM
 
 RUNS = json.loads(PATH.read_text("utf-8"))
@@ -22,7 +23,7 @@ def test_each_case_is_recorded():
 
 @pytest.mark.parametrize("run", RUNS, ids=[run["case"] for run in RUNS])
 def test_unfused_products_take_what_torch_counted(run):
-    config = load_config("sam_vit_b", [*TIMM, "run.torch=2.6", *run["case"].split()])
+    config = load_config("sam_vit_b", [*TIMM, torch_of(run), *run["case"].split()])
     cuda = cuda_of(load_device("a100_80"))
     assert cuda is not None
     trains = config.run.mode == "training"

@@ -123,7 +123,7 @@ def squeezed(tape: Tape, x: Tensor, width: int) -> Tensor:
     with tape.module("attention"):
         with tape.module("0"):
             mean = tape.mean_of_image("", x)
-        narrow = tape.relu_of_product_("2", tape.conv2d("1", mean, width, 1))
+        narrow = tape.relu_("2", tape.conv2d("1", mean, width, 1))
         tape.free(mean)
         wide = tape.conv2d("3", narrow, x.shape[1], 1)
         tape.free(narrow)

@@ -18,6 +18,7 @@ from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.studies.oom.answer import answer
 from tests.studies.oom.dry.held_out import HELD_OUT
 from tests.studies.oom.dry.record import DEVICE, HELD_OUT_PATH, PATH
+from tests.support.recorded import torch_of
 
 GIVEN = frozenset({"batch_size", "dtype", "mode", "attention", "image_size"})
 CASES: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
@@ -28,7 +29,8 @@ SMALL = [case for case in CASES if case["preset"] == "vit_b"]
 def answered(case: dict[str, Any]) -> Oom:
     cuda = cuda_of(load_device(case.get("device", DEVICE), "DEVICE"))
     assert cuda is not None
-    return answer(case["message"], load_config(case["preset"], case["settings"]), GIVEN, cuda)
+    config = load_config(case["preset"], [*case["settings"], torch_of(case)])
+    return answer(case["message"], config, GIVEN, cuda)
 
 
 def is_found(case: dict[str, Any]) -> bool:

@@ -177,7 +177,7 @@ def main(*, again: bool) -> None:
         if outcome["status"] != "measured":
             sys.exit(f"{case}: {outcome['message']}")
         config = config_of(case)
-        figures = case_of(case.split()[0], DEVICE, config, outcome["measured"])
+        figures = case_of(case.split()[0], DEVICE, config, outcome["measured"], [])
         del figures["run"]
         known[case] = {"case": case, **figures}
     kept = [json.dumps(known[case]) for case in CASES]

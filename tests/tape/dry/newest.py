@@ -17,7 +17,6 @@ from tests.tape.dry.many import measured
 from tests.tape.dry.record import case_of
 
 PATH = Path(__file__).with_name("newest.json")
-TORCH = "2.15"
 
 TRAINING, HALF = "run.mode=training", "run.dtype=bfloat16"
 SDPA, FUSED, AUTOCAST = "run.attention=sdpa", "run.attention=fused", "run.autocast=bfloat16"

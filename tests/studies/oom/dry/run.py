@@ -50,7 +50,8 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
     except torch.OutOfMemoryError as error:
         message = str(error).partition(" If reserved")[0]
         at = nodes[-1] or line_of(error.__traceback__)
-        return case | {"message": message, "section": where[-1], "operator": at, "round": passes}
+        found = {"message": message, "section": where[-1], "operator": at, "round": passes}
+        return case | {"torch": torch.__version__} | found
     return case
 
 
