@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .version import __version__
 
 __all__ = [
@@ -36,7 +34,12 @@ __all__ = [
     "trace",
 ]
 
+TYPE_CHECKING = False
+"""That of `typing`, whose import takes longer than all of this module."""
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from .device.load import load_device
     from .encoder.model import EncoderConfig
     from .encoder.outside import add_family

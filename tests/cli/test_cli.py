@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import stat
 import struct
@@ -490,6 +491,62 @@ def test_an_interrupt_in_a_callback_is_raised_again(monkeypatch) -> None:
             interrupted_in_a_callback()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+INTERRUPTED_IMPORT = """
+import runpy, signal, sys, weakref
+class Watched: pass
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            del sys.argv[1]
+            {interrupt}
+sys.meta_path.insert(0, Interrupting())
+{start}
+"""
+PLAINLY = "signal.raise_signal(signal.SIGINT)"
+IN_A_CALLBACK = "watched = Watched(); self.kept = weakref.ref(watched, lambda _: signal.raise_signal(signal.SIGINT)); del watched"
+AS_MODULE = "runpy.run_module('samattn_cli', run_name='__main__')"
+
+
+def as_installed() -> str:
+    """What the script does that pip installs."""
+    script = re.search(r'^samattn = "(.+):(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert script
+    return f"from {script[1]} import {script[2]}; {script[2]}()"
+
+
+@pytest.mark.parametrize(
+    ("imported", "interrupt", "start"),
+    [
+        ("samattn_cli.errors", PLAINLY, AS_MODULE),
+        ("samattn_cli.errors", IN_A_CALLBACK, AS_MODULE),
+        ("samattn_cli.cli", PLAINLY, as_installed()),
+        ("samattn_cli.cli.app", PLAINLY, as_installed()),
+    ],
+)
+def test_an_interrupt_while_samattn_starts_prints_no_traceback(
+    imported: str, interrupt: str, start: str
+) -> None:
+    code = INTERRUPTED_IMPORT.format(interrupt=interrupt, start=start)
+    command = [sys.executable, "-c", code, imported, "configs"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupt_while_the_last_text_is_flushed_prints_no_traceback() -> None:
+    code = (
+        "import signal, sys\nsys.stderr.flush = lambda: signal.raise_signal(signal.SIGINT)\n" + as_installed()
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_an_interrupt_exits_130_with_nothing_half_written(tmp_path: Path) -> None:
