@@ -250,7 +250,8 @@ class CommunicationReport:
 class Change:
     """A change of the config, what to set for it, the peak of the run's mode with it, and whether that fits the device.
 
-    `fits` is None where no device was asked for.
+    `fits` is None where no device was asked for. Of the change that makes an encoder fit a CUDA device, `allocated_bytes` and
+    `reserved_bytes` are what torch's caching allocator allocates and reserves at most; else they are None.
     """
 
     change: str
@@ -258,6 +259,8 @@ class Change:
     peak_bytes: int
     peak_bytes_saving: float
     fits: bool | None = None
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
 
     @property
     def keeps_model(self) -> bool:
@@ -276,7 +279,8 @@ class DeviceReport:
     `spare_bytes` is what `allocated_bytes` leaves free.
     `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
     time is by figures that were `recorded_on` the device, the rest by its datasheet. `refused` is why CUDA cannot launch one
-    of the kernels; then the run does not fit.
+    of the kernels; then the run does not fit. `stopped_at` is the first in time of what is too large, with its operation at
+    which most is live; "" if it fits.
     """
 
     name: str
@@ -294,6 +298,7 @@ class DeviceReport:
     calibrated_share: float
     recorded_on: str
     refused: str = ""
+    stopped_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -301,7 +306,8 @@ class MemoryReport:
     """An amount of memory for tensors: whether the peak of the run's mode fits in it.
 
     `spare_bytes` is what the peak leaves free. `too_large` are the parts, layers and the optimizer's step in which more is
-    live. `refused` is why CUDA cannot launch one of the kernels; then the run does not fit.
+    live, and `stopped_at` is the first of them in time, with its operation at which most is live; "" if it fits. `refused`
+    is why CUDA cannot launch one of the kernels; then the run does not fit.
     """
 
     usable_bytes: int
@@ -309,6 +315,7 @@ class MemoryReport:
     fits: bool
     too_large: tuple[str, ...]
     refused: str = ""
+    stopped_at: str = ""
 
 
 @dataclass(frozen=True)

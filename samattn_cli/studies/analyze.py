@@ -26,7 +26,7 @@ from ..verdicts import CrossCheck
 from .against_published import published
 from .arguments import check_asked
 from .attention_kernels import attention_kernels, findings_of
-from .changes import changes_of, fix_of, pairs_of
+from .changes import changes_of, fix_of, in_its_memory, pairs_of
 from .communication import communication
 from .convolution_workspace import of_convolutions
 from .findings import findings, fitting, lacks, steps_differ
@@ -86,6 +86,8 @@ def analyze(
     room = where or within
     pairs = pairs_of(passes, memory) if lacks(room) and not any(change.fits for change in changes) else ()
     fix = fix_of(changes, pairs) if lacks(room) else None
+    is_pair = fix in pairs
+    fix = None if fix is None else in_its_memory(fix, passes)
     kernels = attention_kernels(passes, device)
     of_kernels = findings_of(passes, device, kernels)
     return Analysis(
@@ -99,7 +101,7 @@ def analyze(
         changes=changes,
         findings=(
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
-            *fitting(room, fix, is_pair=fix in pairs),
+            *fitting(room, fix, is_pair=is_pair),
             *of_kernels,
             *of_convolutions(passes, device),
             *of_installed_torch(passes),
@@ -220,6 +222,7 @@ def _memory(passes: Passes, usable_bytes: int) -> MemoryReport:
         fits=used.fits,
         too_large=tuple(passes.larger_than(usable_bytes)),
         refused=used.refused,
+        stopped_at=passes.stopped_at(usable_bytes),
     )
 
 
@@ -246,4 +249,5 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         calibrated_share=time.calibrated_share,
         recorded_on="" if measured_on is None else measured_on.recorded_on,
         refused=used.refused,
+        stopped_at=passes.stopped_at(device.usable_bytes) or used.stopped_at,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.kernels import takes
@@ -11,7 +12,7 @@ from ..encoder.plan_rules import is_valid
 from ..encoder.registry import REFERENCE
 from ..records import replace
 from ..reports.analysis import Change
-from .on_device import fits, in_bytes
+from .on_device import fits, in_bytes, on
 from .passes import Passes
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ def changes_of(passes: Passes, memory: int | None = None) -> tuple[Change, ...]:
 
 def pairs_of(passes: Passes, memory: int | None = None) -> tuple[Change, ...]:
     """Pairs of changes of how the encoder is run, from the best to the worst, for when no single change makes it fit."""
-    pairs = [
-        (f"{first} and {second}", config, (*settings, *more))
-        for first, changed, settings in candidates(passes.config)
-        for second, config, more in candidates(changed)
-        if config.stages == passes.config.stages and settings < more
-    ]
-    return _worth(passes, pairs, memory)
+    return _worth(passes, _pairs(passes.config), memory)
+
+
+def _pairs(config: EncoderConfig) -> Iterator[Candidate]:
+    return (
+        (f"{first} and {second}", both, (*settings, *more))
+        for first, changed, settings in candidates(config)
+        for second, both, more in candidates(changed)
+        if both.stages == config.stages and settings < more
+    )
 
 
 def fix_of(changes: Sequence[Change], pairs: Sequence[Change]) -> Change | None:
@@ -50,6 +54,16 @@ def fix_of(changes: Sequence[Change], pairs: Sequence[Change]) -> Change | None:
     """
     of_run = [change for change in changes if change.keeps_model]
     return _first_that_fits(of_run) or _first_that_fits(changes) or _first_that_fits(pairs)
+
+
+def in_its_memory(change: Change, passes: Passes) -> Change:
+    """A change with what the allocator allocates and reserves on the device of the passes, as `samattn fit` gives it."""
+    tried = chain(candidates(passes.config), _pairs(passes.config))
+    config = next(config for _, config, settings in tried if settings == change.set)
+    used = on(Passes(config, passes.device), passes.device).room
+    if used is None:
+        return change
+    return replace(change, allocated_bytes=used.allocated_bytes, reserved_bytes=used.reserved_bytes)
 
 
 def _first_that_fits(changes: Sequence[Change]) -> Change | None:

@@ -378,4 +378,7 @@ def steps_differ(device: DeviceReport, run: RunConfig, other: InMemory) -> Findi
 
 
 def _fits(change: Change) -> str:
-    return f"{change.change} ({options('--set', change.set)}: {format_bytes(change.peak_bytes)})"
+    takes = format_bytes(change.peak_bytes)
+    if change.allocated_bytes is not None:
+        takes = f"{format_bytes(change.allocated_bytes)} allocated"
+    return f"{change.change} ({options('--set', change.set)}: {takes})"

@@ -7,11 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
+from samattn_cli.device.load import load_device
+from samattn_cli.device.model import Device
 from samattn_cli.files.load import load_config
 from samattn_cli.render import render
 from samattn_cli.render.options import Options
 from samattn_cli.render.pages.in_short import in_short
 from samattn_cli.studies.analyze import analyze
+from samattn_cli.studies.fit import candidate
 from samattn_cli.verdicts import Check, CrossCheck
 
 GIB = 2**30
@@ -178,3 +181,33 @@ def test_a_step_is_a_sentence_unless_the_report_is_full() -> None:
     assert "of which computed again " in step
     assert "activations kept by the forward" in step
     assert any(line.startswith("gradients ") for line in printed(*words, "--full"))  # a row of a table
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "device"),
+    [
+        ("sam_vit_h", ["run.mode=training"], load_device("rtx_4090")),
+        ("sam_vit_b", ["run.mode=training", "run.batch_size=8"], load_device("t4")),  # two changes
+        ("sam_vit_b", ["run.mode=training"], replace(load_device("cpu"), memory_bytes=12 * GIB)),
+    ],
+)
+def test_the_fix_takes_on_a_device_what_fit_says(preset: str, settings: list[str], device: Device) -> None:
+    report = analyze(load_config(preset, settings), device=device, verify=False)
+    assert report.fix is not None
+    assert report.device is not None
+    here = candidate(report.config, device)
+    assert (report.device.stopped_at, report.device.too_large) == (here.stopped_at, here.too_large)
+    there = candidate(load_config(preset, [*settings, *report.fix.set]), device)
+    assert report.fix.peak_bytes == there.peak_bytes
+    assert report.fix.allocated_bytes == there.allocated_bytes
+    assert report.fix.reserved_bytes == there.reserved_bytes
+    assert (there.allocated_bytes is None) == (device.name == "cpu")
+
+
+def test_a_run_is_said_to_stop_first_where_it_stops_in_time() -> None:
+    words = ("sam_vit_h", "--mode", "training", "--device", "rtx_4090", "--no-verify", "--brief")
+    lines = printed(*words)
+    assert lines[3].endswith(
+        "it lacks 6.40 GiB, first in blocks.30"
+    )  # in a backward; blocks.29 has its own later
+    assert "13.44 GiB allocated, 16.31 GiB reserved" in lines[5]

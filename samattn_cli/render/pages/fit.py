@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from ...reports.candidate import Candidate
+from ...reports.candidate import Candidate, layer_of
 from ...reports.fit import Answer, AsItIs, Fit, Gap, Vary
 from ...units import format_bytes, format_size, format_things
 from ..elements import Lines, Page, Section, Table
@@ -26,6 +26,7 @@ MOST_GAPS = 4
 
 ALONE = "for the encoder without decoder, head and loss"
 NOTHING = "-"
+ALLOCATED = "takes: torch.cuda.max_memory_allocated. lacks: by max_memory_reserved."
 HEADERS = ("mode", "attention", "largest", "takes", "spare", "next", "lacks", "stopped at")
 
 
@@ -59,7 +60,8 @@ def _sections(report: Fit, options: Options) -> Iterator[Section]:
 def _as_it_is(report: Fit, *, wide: bool) -> Table:
     rows = tuple(_row_as_it_is(each, wide=wide) for each in report.as_it_is)
     headers = ("mode", "attention", "fits", "takes", "spare", "lacks", "stopped at")
-    return Table("As it is", headers, rows, "", (0, 1, 6))
+    is_allocated = any(each.encoder.allocated_bytes is not None for each in report.as_it_is)
+    return Table("As it is", headers, rows, ALLOCATED if is_allocated else "", (0, 1, 6))
 
 
 def _row_as_it_is(each: AsItIs, *, wide: bool) -> tuple[str, ...]:
@@ -84,10 +86,7 @@ def _stop(encoder: Candidate, *, wide: bool) -> str:
     """The operation; in a narrow table the layer."""
     if encoder.fits:
         return NOTHING
-    names = (
-        name for name in encoder.too_large if f"{encoder.stopped_at} ".startswith((f"{name}.", f"{name} "))
-    )
-    return encoder.stopped_at if wide else next(names, encoder.stopped_at)
+    return encoder.stopped_at if wide else layer_of(encoder.stopped_at, encoder.too_large)
 
 
 def _table(report: Fit, answers: list[Answer], vary: Vary, *, wide: bool) -> Table:

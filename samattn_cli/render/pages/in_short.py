@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ...encoder.model import EncoderConfig
 from ...figures import PEAKS
 from ...reports.analysis import Analysis, Change, DeviceReport, MemoryReport
+from ...reports.candidate import layer_of
 from ...shell import command
 from ...shell import options as options_of
 from ...units import format_bytes, format_count, format_ms, format_ratio, format_size
@@ -88,7 +89,9 @@ def _fits(room: DeviceReport | MemoryReport, report: Analysis) -> Answer:
         time = f"; {format_ms(report.training.step_ms or room.latency_ms)} {_of_what(report)}{at_best(room)}"
     if room.fits:
         return Answer(f" {_in(room)}, with {format_bytes(room.spare_bytes)} to spare{time}", GOOD, "fits")
-    first = f", first in {room.too_large[0]}" if room.too_large else ""
+    first = ""
+    if room.too_large:  # a report of an older samattn does not say where it stops
+        first = f", first in {layer_of(room.stopped_at or room.too_large[0], room.too_large)}"
     return Answer(f" {_in(room)}: {missing_of(room)}{first}", BAD, "does not fit")
 
 
@@ -103,11 +106,16 @@ def _of_what(report: Analysis) -> str:
 
 def _fix(fix: Change, config: EncoderConfig, options: Options) -> Iterator[Answer]:
     """The change as a command, and as what to do in PyTorch."""
-    yield Answer(
-        f"{fix.change}: {format_bytes(fix.peak_bytes)}, fits", command=_with(options.command, fix.set)
-    )
+    yield Answer(f"{fix.change}: {_taken_by(fix)}, fits", command=_with(options.command, fix.set))
     how = "; ".join(_in_pytorch(fix, config))
-    yield Answer(f"fits ({format_bytes(fix.peak_bytes)}). PyTorch: {how}")
+    yield Answer(f"fits ({_taken_by(fix)}). PyTorch: {how}")
+
+
+def _taken_by(fix: Change) -> str:
+    """What a run with a change takes: of a CUDA device what its allocator counts, or else what is live."""
+    if fix.allocated_bytes is None or fix.reserved_bytes is None:
+        return format_bytes(fix.peak_bytes)
+    return f"{format_bytes(fix.allocated_bytes)} allocated, {format_bytes(fix.reserved_bytes)} reserved"
 
 
 def _in_pytorch(fix: Change, config: EncoderConfig) -> Iterator[str]:
