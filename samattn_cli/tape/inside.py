@@ -102,9 +102,9 @@ class Cuda:
         """Bytes of a workspace of its own that cuBLASLt keeps."""
         return self._of_lt if LT_KEPT_SINCE <= self.torch < LT_UNIFIED_SINCE else 0
 
-    def call_workspace_bytes(self, *, has_bias: bool) -> int:
-        """Bytes of a workspace that a product takes for its call, and gives back; one with a bias runs in cuBLASLt."""
-        if has_bias:
+    def call_workspace_bytes(self, *, adds_bias: bool) -> int:
+        """Bytes of a workspace that a product takes for its call, and gives back; cuBLASLt runs one that adds a bias."""
+        if adds_bias:
             return self._of_lt if self.torch < LT_KEPT_SINCE or self.torch >= PER_CALL_SINCE else 0
         return self._of_cublas if self.torch >= PER_CALL_SINCE else 0
 
@@ -137,7 +137,7 @@ def steps(op: Op, cuda: Cuda) -> Steps:
     rule = RULES.get(op.kind)
     if rule is not None:
         return rule(op, cuda)
-    if is_product(op) and (taken := cuda.call_workspace_bytes(has_bias=has_bias(op))):
+    if is_product(op) and (taken := cuda.call_workspace_bytes(adds_bias=op.adds_bias)):
         return _after(op, taken)
     return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
 
@@ -150,11 +150,6 @@ def _after(op: Op, *taken: int) -> Steps:
 def is_product(op: Op) -> bool:
     """Whether cuBLAS runs it."""
     return op.kind in PRODUCTS
-
-
-def has_bias(op: Op) -> bool:
-    """Whether it is a linear layer with a bias, which cuBLASLt runs."""
-    return op.kind == "linear" and any(len(weight.shape) == 1 for weight in op.parameters)
 
 
 def _softmax_backward(op: Op, _: Cuda) -> Steps:

@@ -178,6 +178,7 @@ class Op:
         strides: the strides of its operands, for the kinds of `LAID_OUT`, and of what attention's backward may copy.
         choice: the kernel of fused attention, and why a faster one does not run.
         layout: of a convolution or of a pooling's backward, how its input lies.
+        adds_bias: whether the kernel of a linear layer adds its bias, so that cuBLASLt runs it.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Op:
     choice: Choice | None = None
     frees_last: tuple[Storage, ...] = ()
     layout: InputLayout | None = None
+    adds_bias: bool = False
 
     @property
     def flops(self) -> Dim:
@@ -265,6 +267,7 @@ class Op:
             self.choice,
             self.frees_last,
             self.layout,
+            self.adds_bias,
         )
 
     def without_gradients(self) -> Op:

@@ -255,6 +255,7 @@ class Recorder:
         choice: Choice | None = None,
         layout: InputLayout | None = None,
         strides: tuple[Shape, ...] | None = None,
+        adds_bias: bool = False,
     ) -> None:
         """Append an operation of the current module. A weight is recorded at the operation that first uses it.
 
@@ -300,6 +301,7 @@ class Recorder:
             choice,
             (),
             layout,
+            adds_bias,
         )
         self.ops.append(op)
 

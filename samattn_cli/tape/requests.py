@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import partial
 
 from ..records import dataclass
-from .inside import Cuda, has_bias, is_product, steps
+from .inside import Cuda, is_product, steps
 from .lanes import has_lanes, steps_of_each
 from .ops import Op, Recording
 from .storage import Storage
@@ -179,7 +179,7 @@ def _while_it_runs(
 def _of_libraries(op: Op, cuda: Cuda) -> Iterator[Request]:
     if is_product(op):
         yield PRODUCT, 0, 0
-        if cuda.lt_workspace_bytes and has_bias(op):
+        if cuda.lt_workspace_bytes and op.adds_bias:
             yield BIASED, 0, 0
 
 

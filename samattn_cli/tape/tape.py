@@ -66,7 +66,8 @@ class Tape(Recorder):
         parameters = [weight for weight in weights if isinstance(weight, Parameter)]
         kind = "linear" if folds else BATCHED_LINEAR
         shapes = {"entering": x.shape, "leaving": (*leading, out_features)}
-        self._product(name, kind, rows, out, used, parameters, macs=out.elements * in_features, **shapes)
+        macs, adds_bias = out.elements * in_features, folds and bias is not None and not added
+        self._product(name, kind, rows, out, used, parameters, macs=macs, adds_bias=adds_bias, **shapes)
         computed = used[1:] if isinstance(bias, Tensor) else []
         self.free(rows, low, *self._frozen_copies(used[: len(used) - len(computed)]), keep=x)
         if computed:
@@ -74,14 +75,14 @@ class Tape(Recorder):
         saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
         if not folds:
             out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
-        elif bias is not None and not added:
+        elif adds_bias:
             weight_used, with_bias = used
             edges = (with_bias, rows, weight_used)
             out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
         else:
             out = self.derived(name, out, (rows, transposed), derivatives.mm(rows, used[0]), saves)
         if not is_matrix:
-            is_view = bias is not None and not added and self.target.torch < LINEAR_IS_VIEW_BEFORE
+            is_view = adds_bias and self.target.torch < LINEAR_IS_VIEW_BEFORE
             out = out.view(*leading, out_features).seen(is_view=is_view)
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 

@@ -28,6 +28,7 @@ from tests.support.any_encoder import any_encoder
 from tests.support.recorded import config_of, torch_of
 from tests.support.sampling import examples, sampled
 from tests.tape.dry import newest
+from tests.tape.dry.later import OWN
 from tests.tape.dry.record import PATH
 
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
@@ -314,6 +315,28 @@ def test_before_torch_2_12_cublaslt_has_a_workspace_of_its_own():
     assert (
         peaks["2.12"] == peaks["2.14"] < peaks["2.8"] < peaks["2.9"]
     )  # in 2.8 it is there while a layer runs
+
+
+@pytest.mark.parametrize(
+    ("preset", "block", "op", "nbytes"),
+    [
+        ("davit_t", "blocks.1", "attn.qkv", 1 << 20),
+        (
+            "davit_t",
+            "blocks.1",
+            "attn.proj",
+            8_519_680,
+        ),  # of what is not contiguous: the bias is added afterwards
+        ("davit_t", "blocks.1", "attn.values", 8_519_680),
+        ("own_eva", "blocks.1", "attn.qkv", 1 << 20),  # its bias is computed from two of three parts
+    ],
+)
+def test_cublaslt_runs_a_linear_layer_whose_kernel_adds_the_bias(preset, block, op, nbytes):
+    """As the dry device saw it with torch 2.15.0, whose libraries each take a workspace in each call."""
+    passed = forward(load_config(OWN.get(preset, preset)))
+    (segment,) = (each for each in passed.segments if each.name == block)
+    (found,) = (each for each in segment.recording.ops if each.name == op)
+    assert steps(found, Cuda(torch=(2, 15))) == (None, nbytes)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
 from ...reports.trace import TracedDetail, TracedOp
 from ...tape.kernels import CUDNN_WORKSPACE, cudnn_workspace, flash_workspace
-from ...tape.ops import InputLayout, Op, Parameter
+from ...tape.ops import InputLayout, Op
 from ...tape.sdpa import Choice
 from ...tape.storage import Storage
 from ...units import FLOPS_PER_MAC, INT64_BYTES
@@ -45,22 +45,22 @@ def _described(op: TracedOp) -> tuple[str, dict[str, Any]]:
     if op.name.startswith(FUSED):
         return "sdpa", _attention(op)
     if op.name in PRODUCTS:
-        return PRODUCTS[op.name], {"parameters": tuple(_biases(op))}
+        return PRODUCTS[op.name], {"adds_bias": _adds_bias(op)}
     describe = DESCRIBED.get(op.name)
     if describe is None or op.detail is None or not op.allocates:
         return "", {}
     return describe(op, op.detail)
 
 
-def _biases(op: TracedOp) -> Iterator[Parameter]:
-    """The bias that cuBLASLt adds to a product: a vector, to which the product of two matrices of several columns is added.
+def _adds_bias(op: TracedOp) -> bool:
+    """Whether cuBLASLt runs a product: if a vector is added to the product of two matrices of several columns.
 
     Source: Blas.cpp, addmm_out_cuda_impl.
     """
-    if op.name == "addmm" and op.detail is not None:
-        bias, _, weight = op.detail.operands
-        if len(bias.shape) == 1 and bias.shape[0] == weight.shape[1] and min(weight.shape) > 1:
-            yield Parameter("bias", bias.shape)
+    if op.name != "addmm" or op.detail is None:
+        return False
+    bias, _, weight = op.detail.operands
+    return len(bias.shape) == 1 and bias.shape[0] == weight.shape[1] and min(weight.shape) > 1
 
 
 def _attention(op: TracedOp) -> dict[str, Any]:
