@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .lines import Line, Picture
+    from .lines_picture import Line, Picture
 
 NEAR = 0.002
 """Lines lie on each other if each value of one is within this share of that of the other: less than the width of a line."""
