@@ -133,10 +133,13 @@ def _import_all(*, with_torch: bool) -> None:
             continue
         if has_timm or not name.endswith(".timm_stack"):
             import_module(name)
-    for name in IMPORTED_LAST if with_torch else ():
+    for name in (*IMPORTED_LATE, *(IMPORTED_LAST if with_torch else ())):
         import_module(name)
     assert with_torch or "torch" not in sys.modules
 
+
+IMPORTED_LATE = "pydantic.dataclasses", "pydantic.json_schema", "typer.rich_utils"
+"""What commands import only where they need it."""
 
 IMPORTED_LAST = "fvcore.nn", "torch.fx.experimental.symbolic_shapes"
 """What a cross-check imports last."""

@@ -83,7 +83,7 @@ def _forked(
     return subprocess.CompletedProcess(arguments, code, out, err)
 
 
-WITH_TORCH = {"verify", "trace", "measure", "import"}
+WITH_TORCH = {"verify", "trace", "measure", "import", "--measure"}
 """Commands that import torch; `analyze` does so unless it is told not to, and `check` where a module is traced."""
 
 
