@@ -22,7 +22,7 @@ from ..records import replace
 from ..reports.candidate import Candidate
 from ..reports.checkpoints import CheckpointAnswer
 from ..reports.fit import Answer, AsItIs, Fit, Gap, Unmodelled, Vary
-from ..tape.script import play
+from ..tape.plays import play, stopped_at
 from .arguments import check_config
 from .candidates import Candidates, Grown, batch_size, global_layers, grown, own_aspect, resolution
 from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
@@ -303,7 +303,7 @@ class Tried:
             run, usable = self.together[place], bytes_of(self.memory)
             if run.is_refused or run.live_bytes > usable:
                 return False
-            return not self.is_near(place) or play(run.script, usable).stopped_at is None
+            return not self.is_near(place) or stopped_at(run.script, usable) is None
         passes = self.passes(place)
         if isinstance(self.memory, int):
             return not refused(passes)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # at run time only where there is a device, because they take
     from ..encoder.model import EncoderConfig
     from ..reports.recording import Fingerprint
     from ..tape.inside import Cuda
+    from ..tape.plays import Played, Script
     from ..tape.replay import Usage
     from ..tape.requests import Kinds
-    from ..tape.script import Part, Played
     from .passes import Passes
 
 FITS_IF_TIMES = 3
@@ -150,16 +150,18 @@ def room(passes: Passes, device: Device) -> InMemory:
     passes = on(passes, device)
     if refused(passes) or (found := script_on(passes, device)) is None:
         return in_memory(passes, device)
-    from ..tape.script import play
+    from ..tape.plays import play, stopped_at
 
     script, cuda, usable = *found, device.usable_bytes
-    played = play(script, usable)
-    if played.stopped_at is None:
-        return InMemory(True, lambda: replayed(passes, cuda, usable), capacity=usable, play=lambda: played)
-    return InMemory(False, lambda: replayed(passes, cuda), played.stopped_at, play=lambda: play(script))
+    stopped = stopped_at(script, usable)
+    if stopped is None:
+        return InMemory(
+            True, lambda: replayed(passes, cuda, usable), capacity=usable, play=lambda: play(script, usable)
+        )
+    return InMemory(False, lambda: replayed(passes, cuda), stopped, play=lambda: play(script))
 
 
-def script_on(passes: Passes, device: Device) -> tuple[tuple[Part, ...], Cuda] | None:
+def script_on(passes: Passes, device: Device) -> tuple[Script, Cuda] | None:
     """The requests of a run on a CUDA device, if they can be written down."""
     cuda = cuda_of(device)
     if cuda is None or _differs_by_capacity(passes):

@@ -9,7 +9,8 @@ import numpy as np
 from ..device.model import Device
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
-from ..tape.script import Part, at_lane
+from ..tape.plays import Script
+from ..tape.script import at_lane
 from ..tape.symbols.lanes import Lanes, Lot
 from .on_device import cuda_of, on, script_on
 from .passes import Passes
@@ -32,7 +33,7 @@ class Run:
 
     live_bytes: int
     is_refused: bool
-    script: tuple[Part, ...]
+    script: Script
 
 
 def runs_together(

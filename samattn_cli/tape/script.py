@@ -1,77 +1,89 @@
-"""A run as a list of requests, and what the caching allocator makes of it in a memory.
+"""A run as a list of requests.
 
-`replay.py` plays a run step by step and knows what each block is for. A `Script` has only the sizes of its requests, in order,
-so that a memory takes a third of the time: for a search, which asks of many runs whether they fit. The rules are those of
-`allocator.py`, with torch's own settings; a test compares the two.
+`replay.py` plays a run step by step and knows what each block is for. A script has only the sizes of its requests, in order, for
+`plays.py`: for a search, which asks of many runs whether they fit. Blocks of one kind share their events.
 """
 
 from __future__ import annotations
 
-import sys
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Hashable, Iterator
 from operator import itemgetter
 from typing import Any
 
 from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
 from ..records import dataclass
-from .allocator import DEFAULT, LARGEST_SMALL, UNIT, Allocator, segment_for
+from .allocator import DEFAULT, UNIT, Allocator
 from .inside import Cuda
 from .ops import Buffer
+from .plays import ELSEWHERE, EMPTY, Part, Piece, Script
 from .replay import Place, Player, StepPlayer
-from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, Program
+from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, Key, Program
 from .segments import ForwardPass
 from .storage import Dim, Storage
 from .training import TrainingStep
 
 NOWHERE: Section = ("", "forward")
-LARGEST_SMALL_UNITS = LARGEST_SMALL // UNIT
-SEGMENT_UNIT_BITS = 39
-"""An address is the number of a segment, and in these low bits an offset in units of 512 bytes."""
 MOST_MICRO_BATCHES = 2
 """`replay.py` plays those after them only until they repeat."""
-EMPTY = 0
-"""The event in which the cache is emptied."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Consecutive events in one section.
+class Form:
+    """What the pieces of a program have in common.
 
     Attributes:
-        section: the section.
-        counts: whether its peak is one of the run: those before the measured pass are not.
-        events: a request is its size in units of 512 bytes; a free is -1 minus the number of its request; or `EMPTY`.
+        events: the events; see `Piece`.
+        frees: the keys of the requests that are freed and are of earlier pieces; and whether a cache has them since the pass before.
+        left: the keys of its requests that it does not free, and their numbers in the piece.
+        made: how many requests it has.
+        libraries: the workspaces that it makes.
     """
 
-    section: Section
-    counts: bool
     events: tuple[int, ...]
+    frees: tuple[tuple[Key, bool], ...]
+    left: tuple[tuple[Key, int], ...]
+    made: int
+    libraries: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Played:
-    """What the allocator made of a script.
-
-    Attributes:
-        reserved: the most bytes that it reserved after the encoder was built.
-        allocated: the most bytes that it allocated in the sections of the measured pass.
-        stopped_at: the part and phase in which memory ran out; None if it did not.
-    """
-
-    reserved: int
-    allocated: int
-    stopped_at: str | None = None
+def form_of(program: Program, workspaces: dict[int, int]) -> Form:
+    """What the pieces of a program have in common, if it makes these workspaces of libraries where it first needs them."""
+    events: list[int] = []
+    frees: list[tuple[Key, bool]] = []
+    numbers: dict[Key, int] = {}
+    libraries: dict[int, None] = {}
+    made = 0
+    for nbytes, key, _ in program.requests:
+        if nbytes > 0:
+            numbers[key] = made
+            made += 1
+            events.append(-(-nbytes // UNIT))
+        elif nbytes == FREE:
+            events.append(-1 - numbers.pop(key))
+        elif nbytes in (FREE_ELSEWHERE, FREE_LAST):
+            events.append(ELSEWHERE)
+            frees.append((key, nbytes == FREE_LAST))
+        elif nbytes not in libraries and workspaces.get(nbytes):
+            libraries[nbytes] = None
+            made += 1
+            events.append(-(-workspaces[nbytes] // UNIT))
+    return Form(tuple(events), tuple(frees), tuple(numbers.items()), made, tuple(libraries))
 
 
 class Writer(Allocator):
-    """An allocator that only writes down what is requested."""
+    """An allocator that only writes down what is requested.
+
+    Attributes:
+        pieces: those that are done.
+        made: how many requests there were.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.made = 0
+        self.pieces: list[Piece] = []
+        self.made = self.begun = 0
+        self.elsewhere: list[int] = []
 
     def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> int | None:  # type: ignore[override]  # noqa: ARG002
         """The number of the request; None for 0 bytes."""
@@ -83,12 +95,34 @@ class Writer(Allocator):
 
     def free(self, block: int | None) -> None:  # type: ignore[override]
         """A request is freed; None does nothing."""
-        if block is not None:
-            self.events.append(-1 - block)
+        if block is None:
+            return
+        if block >= self.begun:
+            self.events.append(self.begun - 1 - block)
+        else:
+            self._elsewhere(block)
 
     def empty_cache(self) -> None:
         """The cache is emptied."""
-        self.events.append(EMPTY)
+        self._elsewhere(EMPTY)
+
+    def _elsewhere(self, what: int) -> None:
+        self.events.append(ELSEWHERE)
+        self.elsewhere.append(what)
+
+    def end_piece(self) -> None:
+        """What follows is another piece."""
+        if self.events:
+            self.pieces.append(Piece(tuple(self.events), tuple(self.elsewhere)))
+        self.events, self.elsewhere, self.begun = [], [], self.made
+
+    def add(self, form: Form, frees: tuple[int, ...]) -> int:
+        """A piece of a form, which frees these requests of earlier ones; the number of its first request."""
+        self.end_piece()
+        self.pieces.append(Piece(form.events, frees))
+        first = self.begun
+        self.made = self.begun = first + form.made
+        return first
 
 
 class Writing(Player):
@@ -99,11 +133,13 @@ class Writing(Player):
         self.allocator = self.writer = Writer()
         self.marks: list[tuple[int, Section, bool]] = [(0, NOWHERE, False)]
         self.measures = not self.passed.config.run.passes_before
+        self.forms: dict[Hashable, Form] = {}  # `programs` keeps the programs, whose ids they are kept by
         return self.writer
 
     def mark(self, section: Section) -> None:
         """A section begins."""
-        self.marks.append((len(self.writer.events), section, self.measures and bool(section[0])))
+        self.writer.end_piece()
+        self.marks.append((len(self.writer.pieces), section, self.measures and bool(section[0])))
 
     def measure(self) -> None:
         """The peaks are from here on."""
@@ -113,24 +149,23 @@ class Writing(Player):
         self, program: Program, own: dict[Any, Any], elsewhere: Callable[[Storage], Place], thread: str
     ) -> None:
         """The requests of operations."""
-        made, append = self.writer.made, self.writer.events.append
-        for nbytes, key, _ in program.requests:
-            if nbytes > 0:
-                own[key] = made
-                made += 1
-                append(-(-nbytes // UNIT))
-            elif nbytes == FREE:
-                if (number := own.pop(key)) is not None:
-                    append(-1 - number)
-            elif nbytes == FREE_ELSEWHERE:
-                self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
-            elif nbytes == FREE_LAST:
-                self.free((self.left, key))  # type: ignore[arg-type]  # and in caches
-            elif (thread, nbytes) not in self.threads and self.workspaces[nbytes]:
-                self.threads.add((thread, nbytes))
-                made += 1
-                append(-(-self.workspaces[nbytes] // UNIT))
-        self.writer.made = made
+        form = self._form(program, thread)
+        first = self.writer.add(form, tuple([self._taken(*free, elsewhere) for free in form.frees]))
+        self.threads.update((thread, library) for library in form.libraries)
+        for key, number in form.left:
+            own[key] = first + number
+
+    def _form(self, program: Program, thread: str) -> Form:
+        workspaces = {each: n for each, n in self.workspaces.items() if (thread, each) not in self.threads}
+        key = id(program), *workspaces
+        if key not in self.forms:
+            self.forms[key] = form_of(program, workspaces)
+        return self.forms[key]
+
+    def _taken(self, key: Any, is_of_last: bool, elsewhere: Callable[[Storage], Place]) -> Any:
+        """The number of a request of an earlier piece, which is freed."""
+        blocks, storage = (self.left, key) if is_of_last else elsewhere(key)
+        return blocks.pop(storage)
 
     @property
     def image_bytes(self) -> Dim:
@@ -173,185 +208,42 @@ def has_script(run: ForwardPass | TrainingStep) -> bool:
     )
 
 
-def script_of(run: ForwardPass | TrainingStep, cuda: Cuda) -> tuple[Part, ...]:
+def script_of(run: ForwardPass | TrainingStep, cuda: Cuda) -> Script:
     """The requests of a run, as `replay_forward` and `replay_step` play it; the first part builds the encoder."""
     player = WritingStep(run, cuda, None) if isinstance(run, TrainingStep) else Writing(run, cuda, None)
     writer = player.start()
     player.build()
     player.mark(NOWHERE)
     player.play_run()
-    return tuple(_parts(writer.events, player.marks))
+    writer.end_piece()
+    return tuple(_parts(writer.pieces, player.marks))
 
 
-def at_lane(script: Sequence[Part], lane: int) -> tuple[Part, ...]:
+def at_lane(script: Script, lane: int) -> Script:
     """The script of one encoder of those that were run together."""
-    known: dict[int, int] = {}
+    known: dict[int, tuple[int, ...]] = {}
 
-    def number(event: Any) -> int:
-        if type(event) is int:
-            return event
-        key = id(event)
+    def events(piece: Piece) -> tuple[int, ...]:
+        key = id(piece.events)
         if key not in known:
-            known[key] = int(event.numbers[lane])
+            known[key] = tuple([_at(event, lane) for event in piece.events])
         return known[key]
 
-    return tuple([Part(part.section, part.counts, tuple(map(number, part.events))) for part in script])
+    return tuple(
+        [
+            Part(part.section, part.counts, tuple([Piece(events(own), own.elsewhere) for own in part.pieces]))
+            for part in script
+        ]
+    )
 
 
-def _parts(events: list[int], marks: list[tuple[int, Section, bool]]) -> Iterator[Part]:
-    """The events of each section."""
-    ends = [*map(itemgetter(0), marks[1:]), len(events)]
+def _at(event: Any, lane: int) -> int:
+    return event if type(event) is int else int(event.numbers[lane])
+
+
+def _parts(pieces: list[Piece], marks: list[tuple[int, Section, bool]]) -> Iterator[Part]:
+    """The pieces of each section."""
+    ends = [*map(itemgetter(0), marks[1:]), len(pieces)]
     for (start, section, counts), end in zip(marks, ends, strict=True):
         if start < end or counts:
-            yield Part(section, counts, tuple(events[start:end]))
-
-
-def play(script: Sequence[Part], capacity: int | None = None) -> Played:
-    """What the allocator makes of a script in a memory of so many bytes; None: unlimited."""
-    memory = Memory(sys.maxsize if capacity is None else capacity // UNIT)
-    peak = 0
-    for number, part in enumerate(script):
-        try:
-            most = memory.play(part.events)
-        except MemoryError:
-            return Played(UNIT * memory.peak_reserved, UNIT * peak, " ".join(part.section).strip())
-        if part.counts:
-            peak = max(peak, most)
-        if not number:
-            memory.peak_reserved = memory.reserved
-    return Played(UNIT * memory.peak_reserved, UNIT * peak)
-
-
-class Block:
-    """A part of a segment, as in `allocator.py`, in units of 512 bytes; without `__init__`, which takes most of the time."""
-
-    __slots__ = ("address", "after", "before", "is_free", "is_small", "nbytes")
-    nbytes: int
-    address: int
-    is_small: bool
-    is_free: bool
-    before: Block | None
-    after: Block | None
-
-
-class Memory:
-    """The state of the allocator, in units of 512 bytes.
-
-    Attributes:
-        capacity: what the device has.
-        allocated: what is allocated.
-        reserved: what is reserved.
-        peak_reserved: the most that was.
-        made: the block of each request.
-        sizes: of each pool (large, small), the sizes of the free blocks in order; of equal ones, the lowest address first.
-        free: the free blocks in that order.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.allocated = self.reserved = self.peak_reserved = 0
-        self.made: list[Block] = []
-        self.sizes: tuple[list[int], list[int]] = [], []
-        self.free: tuple[list[Block], list[Block]] = [], []
-        self.segments = count()
-
-    def play(self, events: Sequence[int]) -> int:  # noqa: C901, PLR0912, PLR0915 - one loop, because calls would take most of the time
-        """The most that is allocated during these events.
-
-        Raises:
-            MemoryError: if the device has too little memory left.
-        """
-        allocated = peak = self.allocated
-        made, (large, small), (large_blocks, small_blocks) = self.made, self.sizes, self.free
-        for event in events:
-            if event > 0:
-                is_small = event <= LARGEST_SMALL_UNITS
-                sizes, blocks = (small, small_blocks) if is_small else (large, large_blocks)
-                at = bisect_left(sizes, event)
-                if at < len(sizes):
-                    block = blocks.pop(at)
-                    taken = sizes.pop(at)
-                    block.is_free = False
-                else:
-                    block = self.from_device(event)
-                    taken = block.nbytes
-                rest = taken - event
-                if rest > LARGEST_SMALL_UNITS or (rest and is_small):
-                    address, after = block.address + event, block.after
-                    tail = Block()
-                    tail.nbytes, tail.address, tail.is_small = rest, address, is_small
-                    tail.before, tail.after, tail.is_free = block, after, True
-                    if after is not None:
-                        after.before = tail
-                    block.after, block.nbytes, taken = tail, event, event
-                    at = bisect_left(sizes, rest)
-                    while at < len(sizes) and sizes[at] == rest and blocks[at].address < address:
-                        at += 1
-                    sizes.insert(at, rest)
-                    blocks.insert(at, tail)
-                allocated += taken
-                if allocated > peak:  # noqa: PLR1730 - a call of max takes longer
-                    peak = allocated
-                made.append(block)
-            elif event:
-                block = made[-1 - event]
-                nbytes, address = block.nbytes, block.address
-                allocated -= nbytes
-                sizes, blocks = (small, small_blocks) if block.is_small else (large, large_blocks)
-                other = block.before
-                if other is not None and other.is_free:
-                    size = other.nbytes
-                    at = bisect_left(sizes, size)
-                    while blocks[at] is not other:
-                        at += 1
-                    del sizes[at], blocks[at]
-                    nbytes += size
-                    block.address = address = other.address
-                    block.before = before = other.before
-                    if before is not None:
-                        before.after = block
-                other = block.after
-                if other is not None and other.is_free:
-                    size = other.nbytes
-                    at = bisect_left(sizes, size)
-                    while blocks[at] is not other:
-                        at += 1
-                    del sizes[at], blocks[at]
-                    nbytes += size
-                    block.after = after = other.after
-                    if after is not None:
-                        after.before = block
-                block.nbytes = nbytes
-                block.is_free = True
-                at = bisect_left(sizes, nbytes)
-                while at < len(sizes) and sizes[at] == nbytes and blocks[at].address < address:
-                    at += 1
-                sizes.insert(at, nbytes)
-                blocks.insert(at, block)
-            else:
-                self.empty_cache()
-        self.allocated = allocated
-        return peak
-
-    def from_device(self, size: int) -> Block:
-        """A segment for a request."""
-        wanted = segment_for(size * UNIT) // UNIT
-        if self.reserved + wanted > self.capacity:
-            self.empty_cache()
-            if self.reserved + wanted > self.capacity:
-                raise MemoryError
-        self.reserved += wanted
-        self.peak_reserved = max(self.peak_reserved, self.reserved)
-        block = Block()
-        block.nbytes, block.address = wanted, next(self.segments) << SEGMENT_UNIT_BITS
-        block.is_small, block.is_free = size <= LARGEST_SMALL_UNITS, False
-        block.before = block.after = None
-        return block
-
-    def empty_cache(self) -> None:
-        """Release every segment that is free as a whole."""
-        for sizes, blocks in zip(self.sizes, self.free, strict=True):
-            before = sum(sizes)
-            blocks[:] = [block for block in blocks if block.before is not None or block.after is not None]
-            sizes[:] = [block.nbytes for block in blocks]
-            self.reserved -= before - sum(sizes)
+            yield Part(section, counts, tuple(pieces[start:end]))

@@ -6,8 +6,9 @@ from samattn_cli import load_config, load_device
 from samattn_cli.studies.on_device import cuda_of, on
 from samattn_cli.studies.passes import Passes
 from samattn_cli.tape.allocator import OutOfMemoryError
+from samattn_cli.tape.plays import play
 from samattn_cli.tape.replay import replay_forward, replay_step
-from samattn_cli.tape.script import has_script, play, script_of
+from samattn_cli.tape.script import has_script, script_of
 from tests.support.sampling import sampled
 
 DEVICE = load_device("rtx_4090")

@@ -1,0 +1,277 @@
+"""What the caching allocator makes of a script in a memory, in a small part of the time that `allocator.py` takes.
+
+A block is one integer: its size, and in the low bits its address, both in units of 512 bytes. So the free blocks of a pool are a
+sorted list of integers, in which the best fit is the first that is not less. The rules are those of `allocator.py`, with torch's
+own settings; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+
+from ..encoder.model import Section
+from ..records import dataclass
+from .allocator import LARGEST_SMALL, SMALL_SEGMENT, UNIT, segment_for
+
+LARGEST_SMALL_UNITS = LARGEST_SMALL // UNIT
+SMALL_SEGMENT_UNITS = SMALL_SEGMENT // UNIT
+ADDRESS_BITS = 40
+"""A block is its size, and in these low bits its address: segments of 512 TiB in all."""
+ADDRESS = (1 << ADDRESS_BITS) - 1
+ELSEWHERE = 0
+"""The event that frees a request of an earlier piece, or empties the cache."""
+EMPTY = -1
+"""Stands for a request that is freed: the cache is emptied."""
+UNLIMITED = sys.maxsize
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive events. Blocks of one kind have pieces with the same events.
+
+    Attributes:
+        events: a request is its size in units of 512 bytes; a free is -1 minus the number of its request in this piece; or
+            `ELSEWHERE`.
+        elsewhere: for each `ELSEWHERE`, the number in the whole script of the request that is freed; or `EMPTY`.
+    """
+
+    events: tuple[int, ...]
+    elsewhere: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pieces of one section.
+
+    Attributes:
+        section: the section.
+        counts: whether its peak is one of the run: those before the measured pass are not.
+        pieces: its pieces, in order.
+    """
+
+    section: Section
+    counts: bool
+    pieces: tuple[Piece, ...]
+
+
+Script = Sequence[Part]
+"""A run; the first part builds the encoder."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the allocator made of a script.
+
+    Attributes:
+        reserved: the most bytes that it reserved after the encoder was built.
+        allocated: the most bytes that it allocated in the sections of the measured pass.
+        stopped_at: the part and phase in which memory ran out; None if it did not.
+    """
+
+    reserved: int
+    allocated: int
+    stopped_at: str | None = None
+
+
+def play(script: Script, capacity: int | None = None) -> Played:
+    """What the allocator makes of a script in a memory of so many bytes; None: unlimited."""
+    memory = Memory(UNLIMITED if capacity is None else capacity // UNIT)
+    peak = 0
+    for number, part in enumerate(script):
+        memory.peak = memory.allocated
+        try:
+            memory.play(part)
+        except MemoryError:
+            return Played(UNIT * memory.peak_reserved, UNIT * peak, " ".join(part.section).strip())
+        if part.counts:
+            peak = max(peak, memory.peak)
+        if not number:
+            memory.peak_reserved = memory.reserved
+    return Played(UNIT * memory.peak_reserved, UNIT * peak)
+
+
+def stopped_at(script: Script, capacity: int) -> str | None:
+    """The part and phase in which a memory of so many bytes runs out; None if it does not.
+
+    The pools share nothing but the device's memory, and reserve no less later on. So each is played by itself: if both reserve
+    no more than there is, the run fits. Otherwise all is played, because the allocator releases free segments before it gives up.
+    """
+    left = capacity // UNIT
+    for of_pool in (is_large, is_small):
+        memory = Memory(UNLIMITED, of_pool)
+        for part in script:
+            memory.play(part)
+            if memory.peak_reserved > left:
+                return play(script, capacity).stopped_at
+        left -= memory.peak_reserved
+    return None
+
+
+def is_small(size: int) -> bool:
+    """Whether a request of so many units is of the small pool."""
+    return size <= LARGEST_SMALL_UNITS
+
+
+def is_large(size: int) -> bool:
+    """Whether it is of the other one."""
+    return size > LARGEST_SMALL_UNITS
+
+
+@dataclass(frozen=True)
+class View:
+    """Those of the events of a piece that are played.
+
+    Attributes:
+        events: the events, in which a free has the number of its request among these.
+        left: the requests that the piece does not free: their numbers in the piece, and among these.
+        made: how many requests the piece has.
+    """
+
+    events: tuple[int, ...]
+    left: tuple[tuple[int, int], ...]
+    made: int
+
+
+def view_of(events: tuple[int, ...], is_played: Callable[[int], bool] | None) -> View:
+    """The events of those requests whose size a function accepts; None: all."""
+    chosen: list[int] = []
+    numbers: dict[int, int] = {}
+    made = played = 0
+    for event in events:
+        if event > 0:
+            if is_played is None or is_played(event):
+                numbers[made] = played
+                played += 1
+                chosen.append(event)
+            made += 1
+        elif event == ELSEWHERE:
+            chosen.append(event)
+        elif (number := numbers.pop(-1 - event, None)) is not None:
+            chosen.append(-1 - number)
+    return View(tuple(chosen), tuple(numbers.items()), made)
+
+
+class Memory:
+    """The state of the allocator, in units of 512 bytes.
+
+    Args:
+        capacity: what the device has.
+        is_played: which sizes of requests are played; None: all.
+
+    Attributes:
+        allocated: what is allocated.
+        peak: the most that was allocated since it was last set.
+        reserved: what is reserved.
+        peak_reserved: the most that was.
+        made: how many requests there were.
+        blocks: the block of each request, by its number, that its piece has not freed.
+        large: the free blocks of the pool of requests above 1 MiB, in order.
+        small: those of the other pool.
+        starts: the sizes of the free blocks by their addresses.
+        ends: the same by the addresses at which they end.
+        segments: the sizes of the segments by their addresses, which never touch.
+    """
+
+    def __init__(self, capacity: int, is_played: Callable[[int], bool] | None = None) -> None:
+        self.capacity = capacity
+        self.is_played = is_played
+        self.views: dict[int, View] = {}  # by the ids of events, which the script keeps
+        self.allocated = self.peak = self.reserved = self.peak_reserved = self.made = 0
+        self.blocks: dict[int, int] = {}
+        self.large: list[int] = []
+        self.small: list[int] = []
+        self.starts: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
+        self.segments: dict[int, int] = {}
+        self.next_address = 0
+
+    def play(self, part: Part) -> None:
+        """Play a part.
+
+        Raises:
+            MemoryError: if the device has too little memory left.
+        """
+        views = self.views
+        for piece in part.pieces:
+            key = id(piece.events)
+            if key not in views:
+                views[key] = view_of(piece.events, self.is_played)
+            self._play(views[key], piece.elsewhere)
+
+    def _play(self, view: View, elsewhere: tuple[int, ...]) -> None:  # noqa: C901, PLR0912 - one loop, because calls would take most of the time
+        allocated, peak, blocks = self.allocated, self.peak, self.blocks
+        large, small, starts, ends = self.large, self.small, self.starts, self.ends
+        own: list[int] = []
+        freed = iter(elsewhere)
+        for event in view.events:
+            if event > 0:
+                free = small if event <= LARGEST_SMALL_UNITS else large
+                at = bisect_left(free, event << ADDRESS_BITS)
+                if at < len(free):
+                    block = free.pop(at)
+                    del starts[block & ADDRESS]
+                else:
+                    block = self.from_device(event)
+                size = block >> ADDRESS_BITS
+                rest = size - event
+                if rest > LARGEST_SMALL_UNITS or (rest and free is small):
+                    block -= rest << ADDRESS_BITS
+                    address = (block & ADDRESS) + event
+                    starts[address] = ends[address + rest] = rest
+                    insort(free, rest << ADDRESS_BITS | address)
+                    allocated += event
+                else:
+                    ends.pop((block & ADDRESS) + size, None)
+                    allocated += size
+                own.append(block)
+                if allocated > peak:  # noqa: PLR1730 - a call of max takes longer
+                    peak = allocated
+                continue
+            if event:
+                block = own[-1 - event]
+            elif (number := next(freed)) == EMPTY:
+                self.empty_cache()
+                continue
+            elif not (block := blocks.pop(number, 0)):
+                continue  # it is of a request that is not played
+            size, address = block >> ADDRESS_BITS, block & ADDRESS
+            allocated -= size
+            free = small if size <= LARGEST_SMALL_UNITS else large
+            end = address + size
+            if other := ends.pop(address, 0):
+                address -= other
+                del free[bisect_left(free, other << ADDRESS_BITS | address)]
+            if other := starts.pop(end, 0):
+                del free[bisect_left(free, other << ADDRESS_BITS | end)]
+                end += other
+            starts[address] = ends[end] = size = end - address
+            insort(free, size << ADDRESS_BITS | address)
+        for number, place in view.left:
+            blocks[self.made + number] = own[place]
+        self.made += view.made
+        self.allocated, self.peak = allocated, peak
+
+    def from_device(self, size: int) -> int:
+        """A segment for a request."""
+        wanted = segment_for(size * UNIT) // UNIT
+        if self.reserved + wanted > self.capacity:
+            self.empty_cache()
+            if self.reserved + wanted > self.capacity:
+                raise MemoryError
+        self.reserved += wanted
+        self.peak_reserved = max(self.peak_reserved, self.reserved)
+        address = self.next_address
+        self.next_address += wanted + 1
+        self.segments[address] = wanted
+        return wanted << ADDRESS_BITS | address
+
+    def empty_cache(self) -> None:
+        """Release every segment that is free as a whole."""
+        for address, size in list(self.segments.items()):
+            if self.starts.get(address) == size:
+                del self.segments[address], self.starts[address], self.ends[address + size]
+                free = self.small if size == SMALL_SEGMENT_UNITS else self.large
+                del free[bisect_left(free, size << ADDRESS_BITS | address)]
+                self.reserved -= size
