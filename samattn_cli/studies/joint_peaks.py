@@ -32,24 +32,23 @@ def joint_peaks(
 ) -> dict[str, Array] | None:
     """The peaks of an encoder at each point; None if its parts cannot be run one by one.
 
-    Where numbers might not fit 64 bits, they are lower bounds above `limit`.
+    After the last point at which a lower bound of a peak is at most `limit`, and where numbers might not fit 64 bits, they are
+    lower bounds above `limit`.
     """
     trains = PEAKS["training"] in metrics
     if not is_piecewise(config, training=trains) or not len(next(iter(points.values()))):
         return None
-    fits = _scores(config, points) < MOST
-    found = {metric: np.zeros(len(fits), np.int64) for metric in metrics}
-    for metric in metrics if not fits.all() else ():
-        found[metric] = _beyond(config, points, metric, ~fits)
-        if (found[metric][~fits] <= limit).any():
-            return None
-    if not fits.any():
-        return found
+    found = least_peaks_at(config, points, metrics, first=to_first_layer(config))
+    are_small = _scores(config, points) < MOST
     try:
         with np.errstate(all="ignore"):  # of lanes that are left out
             for together in _of_one_pass(config, metrics):
                 chosen = {metric: found[metric] for metric in together}
-                _put(chosen, config, points, np.flatnonzero(fits))
+                last = max(int(np.flatnonzero(least <= limit).max(initial=-1)) for least in chosen.values())
+                if not are_small[: last + 1].all():
+                    return None
+                if last >= 0:
+                    _put(chosen, config, points, np.arange(last + 1))
     except NotPiecewiseError:
         return None
     return found
@@ -89,15 +88,6 @@ def _scores(config: EncoderConfig, points: Mapping[str, Array]) -> Array:
     heads = max(stage.num_heads for stage in config.stages)
     batch = points.get("batch_size", config.run.batch_size)
     return tokens**2 * heads * batch * 2 * ITEM_BYTES["float32"] * np.ones(len(next(iter(points.values()))))  # type: ignore[no-any-return]
-
-
-def _beyond(config: EncoderConfig, points: Mapping[str, Array], metric: str, where: Array) -> Array:
-    """Lower bounds of a peak at some points."""
-    chosen = {axis: values[where] for axis, values in points.items()}
-    least = least_peaks_at(config, chosen, [metric], first=to_first_layer(config))[metric]
-    found = np.zeros(len(where), least.dtype)
-    found[where] = least
-    return found
 
 
 class _Joint:

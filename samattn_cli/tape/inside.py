@@ -142,6 +142,13 @@ def steps(op: Op, cuda: Cuda) -> Steps:
     return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
 
 
+def takes_nothing(op: Op, cuda: Cuda) -> bool:
+    """Whether an operation allocates nothing inside, whatever its sizes are."""
+    if op.kind in RULES or type(op.workspace_bytes) is not int or op.workspace_bytes:
+        return False
+    return op.kind not in PRODUCTS or not cuda.call_workspace_bytes(adds_bias=op.adds_bias)
+
+
 def _after(op: Op, *taken: int) -> Steps:
     """Internal allocations after the results."""
     return (*[None] * len(op.allocates), *taken)

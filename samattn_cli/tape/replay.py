@@ -189,7 +189,8 @@ class Player:
         self.peaks: dict[Section, Peak] = {}
         self.reserved_before = 0
         self.image: Blocks = {}
-        self.resident: dict[str, Block | None] = {}  # weights and buffers
+        self.sizes: dict[str, tuple[int, int]] = {}  # of weights and buffers: their bytes, and what they are
+        self.resident: dict[str, Block | None] = {}  # their blocks
         self.forwards: dict[str, Blocks] = {}
         self.left: Blocks = {}  # in caches, of the pass before
         self.is_first = True
@@ -211,8 +212,9 @@ class Player:
 
     def build(self) -> None:
         """Weights, buffers and the image."""
-        resident = self._resident().items()
-        self.resident = {name: self.allocator.allocate(nbytes, kind) for name, (nbytes, kind) in resident}
+        self.sizes = self._resident()
+        for name, (nbytes, kind) in self.sizes.items():
+            self.resident[name] = self.allocator.allocate(nbytes, kind)
         self.image[self.passed.image.storage] = self.allocator.allocate(self.image_bytes, INPUT)
         self.prepare()
         self.allocator.empty_cache()
@@ -291,11 +293,11 @@ class Player:
     def play_forward(self, segment: Segment, held: frozenset[Storage] = frozenset()) -> None:
         """The operations of a segment's forward; what is held is not freed."""
         own = self.forwards[segment.name] = {}
-        key = segment.recording, held, self.is_first
+        recording = segment.recording
+        is_first = self.is_first and bool(recording.only_first or recording.left)
+        key = recording, held, is_first
         if key not in self.programs:
-            self.programs[key] = program_of(
-                segment.recording, self.cuda, held, holds=True, is_first=self.is_first
-            )
+            self.programs[key] = program_of(recording, self.cuda, held, holds=True, is_first=is_first)
         self.play(self.programs[key], own, partial(self._forward_place, segment), "forward")
         for buffer in segment.recording.buffers:
             if buffer.cached in own:
@@ -399,7 +401,7 @@ class StepPlayer(Player):
 
     def prepare(self) -> None:
         """What is around the model."""
-        self.wrapping.make({name: nbytes for name, (nbytes, _) in self._resident().items()})
+        self.wrapping.make({name: nbytes for name, (nbytes, _) in self.sizes.items()})
 
     def play_run(self) -> None:
         """The step that is measured, and those before it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 
 from ..records import dataclass
-from .inside import Cuda, is_product, steps
+from .inside import Cuda, is_product, steps, takes_nothing
 from .lanes import has_lanes, steps_of_each
 from .ops import Op, Recording
 from .storage import Storage
@@ -126,14 +126,21 @@ def program_of(
     ops: list[Op] = []
     made: set[Storage] = set()
     resident = frozenset(buffer.cached for buffer in recording.buffers if buffer.cached is not None)
+    kind_of = partial(_kind, kept=kept, resident=resident)
     for op in _ops_of(recording, is_first=is_first):
-        requests += _while_it_runs(op, cuda, kept, resident)
+        if takes_nothing(op, cuda):
+            asked = [each for each in op.allocates if _is_asked_for(each, cuda)]
+            requests += [(storage.nbytes, storage, kind_of(storage)) for storage in asked]
+            requests += _of_libraries(op, cuda)
+        else:
+            requests += _while_it_runs(op, cuda, kind_of)
         made.update(op.allocates)
         for storage in op.frees:
             if not _is_asked_for(storage, cuda) or (holds and storage in kept):
                 continue
             requests.append((FREE if storage in made else FREE_ELSEWHERE, storage, 0))
-        requests += [(FREE_LAST, storage, 0) for storage in op.frees_last if not is_first]
+        if op.frees_last and not is_first:
+            requests += [(FREE_LAST, storage, 0) for storage in op.frees_last]
         ops += [op] * (len(requests) - len(ops))
     return Program(tuple(requests), tuple(ops))
 
@@ -147,13 +154,10 @@ def _ops_of(recording: Recording, *, is_first: bool) -> Iterator[Op]:
     yield from only_first.get(len(recording.ops), ())
 
 
-def _while_it_runs(
-    op: Op, cuda: Cuda, kept: frozenset[Storage], resident: frozenset[Storage]
-) -> Iterator[Request]:
+def _while_it_runs(op: Op, cuda: Cuda, kind_of: Callable[[Storage], int]) -> Iterator[Request]:
     """Its results, its internal allocations, and the frees of these."""
     what = steps_of_each(op, cuda) if has_lanes(op) else steps(op, cuda)
     results = iter([each for each in op.allocates if each not in what])
-    kind_of = partial(_kind, kept=kept, resident=resident)
     taken, count = dict[int, None](), 0
     for step in what:
         if isinstance(step, Storage):
@@ -176,11 +180,12 @@ def _while_it_runs(
         yield FREE, number, 0
 
 
-def _of_libraries(op: Op, cuda: Cuda) -> Iterator[Request]:
-    if is_product(op):
-        yield PRODUCT, 0, 0
-        if cuda.lt_workspace_bytes and op.adds_bias:
-            yield BIASED, 0, 0
+def _of_libraries(op: Op, cuda: Cuda) -> Sequence[Request]:
+    if not is_product(op):
+        return ()
+    if cuda.lt_workspace_bytes and op.adds_bias:
+        return (PRODUCT, 0, 0), (BIASED, 0, 0)
+    return ((PRODUCT, 0, 0),)
 
 
 def _result(storage: Storage, cuda: Cuda, kind_of: Callable[[Storage], int]) -> Iterator[Request]:
