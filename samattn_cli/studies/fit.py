@@ -25,18 +25,21 @@ from ..reports.fit import Answer, AsItIs, Fit, Gap, Unmodelled, Vary
 from ..tape.plays import play, stopped_at
 from .arguments import check_config
 from .candidates import Candidates, Grown, batch_size, global_layers, grown, own_aspect, resolution
+from .joint_runs import Run
 from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
 from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
 from .readers import FIGURES
-from .together import Run, runs_together
+from .together import runs_together
 
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
 MODES = ("inference", "training")
 KERNELS = ("eager", "sdpa", "fused")
 BEYOND = 1.5
 """Up to how many times the memory the candidates of a curve take."""
+BELOW, BELOW_ONE_IN = 64, 6
+"""How far below the edge of live bytes candidates are passed over the Tape together: so many, or so large a part of all."""
 MOST_TRIED = 16
 """Candidates on each side of an edge that are replayed one by one, to find gaps."""
 
@@ -257,11 +260,12 @@ class Edge:
 
 @dataclass
 class Tried:
-    """Candidates in a mode, in a memory; the passes of each are kept, and so is the replay of each.
+    """Candidates in a mode, in a memory; the passes of each are kept, and so is what its replay says.
 
     Attributes:
         known: the passes of those that had one of their own.
         together: the runs of those that were passed over the Tape together.
+        rooms: whether there is room for those that were asked about.
     """
 
     candidates: Candidates
@@ -269,6 +273,7 @@ class Tried:
     memory: int | Device
     known: dict[int, Passes] = field(default_factory=dict)
     together: dict[int, Run] = field(default_factory=dict)
+    rooms: dict[int, bool] = field(default_factory=dict)
 
     def passes(self, place: int) -> Passes:
         """Those of one candidate."""
@@ -279,13 +284,18 @@ class Tried:
     def pass_together(self, places: Iterable[int]) -> None:
         """Pass candidates over the Tape together, if they can be and have no pass yet: they will all be asked about."""
         new = [place for place in places if place not in self.known and place not in self.together]
-        if (
-            isinstance(self.candidates, Grown)
-            and self.candidates.are_like
-            and isinstance(self.memory, Device)
-        ):
+        if isinstance(self.candidates, Grown) and self.candidates.alike and isinstance(self.memory, Device):
             config = _in(self.mode, self.candidates.config)
-            self.together |= runs_together(config, self.candidates.points, new, self.memory)
+            are_like = self.candidates.are_like
+            self.together |= runs_together(
+                config, self.candidates.points, new, self.memory, are_like=are_like
+            )
+
+    def expect(self, places: Iterable[int]) -> None:
+        """Candidates whose replays will be asked for."""
+        for place in places:
+            if place in self.together:
+                self.together[place].expect()
 
     def live_bytes(self, place: int) -> int:
         """The most that is live in a candidate."""
@@ -299,6 +309,11 @@ class Tried:
 
     def has_room(self, place: int) -> bool:
         """Whether all kernels of a candidate can be launched, and the allocator of a device finds room for it."""
+        if place not in self.rooms:
+            self.rooms[place] = self._has_room(place)
+        return self.rooms[place]
+
+    def _has_room(self, place: int) -> bool:
         if place in self.together:
             run, usable = self.together[place], bytes_of(self.memory)
             if run.is_refused or run.live_bytes > usable:
@@ -355,6 +370,8 @@ def with_room(tried: Tried, edge: Edge, *, gaps: bool = True) -> Edge:
     the attention kernels of the device leave room for more.
     """
     low, step = edge.place, 1
+    if low + 1 < len(tried.candidates):
+        tried.pass_together(range(max(0, low - max(BELOW, low // BELOW_ONE_IN)), low + 2))
     on_a_device = not isinstance(tried.memory, int)
     while on_a_device and low + 1 < len(tried.candidates) and tried.has_room(low + 1):
         low += 1
@@ -381,6 +398,7 @@ def _last_with_room(tried: Tried, edge: Edge, low: int, highest: int) -> int:
     """
     above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps]
     tried.pass_together(above[:MOST_TRIED])
+    tried.expect(above[:MOST_TRIED])
     return max([low, *(place for place in above[:MOST_TRIED] if tried.has_room(place))])
 
 
@@ -390,6 +408,7 @@ def _with_gaps(tried: Tried, edge: Edge, low: int) -> Edge:
     if below and tried.is_near(below[0]):
         tried.pass_together(below)
     near = list(takewhile(tried.is_near, below))
+    tried.expect(near[:MOST_TRIED])
     without = [place for place in near[:MOST_TRIED] if not tried.has_room(place)]
     gaps = edge.gaps | {place: tried.live_bytes(place) for place in without}
     return replace(

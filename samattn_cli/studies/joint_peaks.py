@@ -71,7 +71,7 @@ def _put(
     for parts in pieces_of(config_at, places, training=PEAKS["training"] in peaks):
         own = np.concatenate([piece.places for piece in parts[0]])
         for metric, values in peaks.items():
-            joint = _Joint(parts, len(values))
+            joint = Joint(parts, len(values))
             found = joint.training() if metric == PEAKS["training"] else joint.inference()
             values[own] = found[own]
 
@@ -90,7 +90,7 @@ def _scores(config: EncoderConfig, points: Mapping[str, Array]) -> Array:
     return tokens**2 * heads * batch * 2 * ITEM_BYTES["float32"] * np.ones(len(next(iter(points.values()))))  # type: ignore[no-any-return]
 
 
-class _Joint:
+class Joint:
     """The memory of the parts of encoders, each number for all encoders together."""
 
     def __init__(self, parts: Sequence[list[Piece]], size: int) -> None:

@@ -132,7 +132,7 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
     why, used = refused(passes), None
     if why:
         return InMemory(False, lambda: replayed(passes, cuda), _where(passes), why)
-    if _differs_by_capacity(passes):
+    if _differs_by_capacity(passes.config):
         used = replayed(passes, cuda)
         if used.reserved <= device.usable_bytes:
             return InMemory(True, lambda: used)
@@ -164,24 +164,29 @@ def room(passes: Passes, device: Device) -> InMemory:
 def script_on(passes: Passes, device: Device) -> tuple[Script, Cuda] | None:
     """The requests of a run on a CUDA device, if they can be written down."""
     cuda = cuda_of(device)
-    if cuda is None or _differs_by_capacity(passes):
+    if cuda is None or not is_written(passes.config):
         return None
-    from ..tape.script import has_script, script_of
+    from ..tape.script import script_of
 
-    run = passes.step if passes.trains else passes.forward
-    return (script_of(run, cuda), cuda) if has_script(run) else None
+    return script_of(passes.step if passes.trains else passes.forward, cuda), cuda
 
 
-def _differs_by_capacity(passes: Passes) -> bool:
+def is_written(config: EncoderConfig) -> bool:
+    """Whether the requests of a run can be written down, as they are in each memory."""
+    from ..tape.script import has_script
+
+    return has_script(config) and not _differs_by_capacity(config)
+
+
+def _differs_by_capacity(config: EncoderConfig) -> bool:
     """Whether a run may not be the same in a memory that is larger than all it reserves in its passes.
 
     The addresses of segments that grow depend on the device's memory. What a model takes while DistributedDataParallel or a
     moving average is made around it is given back before the passes, as is the whole model that FSDP2 cuts into shards.
     """
-    run = passes.config.run
-    return settings_of(run.allocator).is_expandable or (
-        passes.trains and (run.is_ddp or run.is_fsdp or run.ema)
-    )
+    run = config.run
+    trains = run.mode == "training"
+    return settings_of(run.allocator).is_expandable or (trains and (run.is_ddp or run.is_fsdp or run.ema))
 
 
 def refused(passes: Passes) -> str:

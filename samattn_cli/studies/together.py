@@ -1,17 +1,17 @@
-"""Candidates of a fit that are passed over the Tape together: one pass for those whose operations are the same."""
+"""Candidates of a fit that are passed over the Tape together: part by part, or one pass for those whose operations are the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from ..device.model import Device
 from ..encoder.model import EncoderConfig
-from ..records import dataclass
-from ..tape.plays import Script
 from ..tape.script import at_lane
 from ..tape.symbols.lanes import Lanes, Lot
+from .joint_runs import Run, joint_runs
 from .on_device import cuda_of, on, script_on
 from .passes import Passes
 from .piecewise import is_piecewise
@@ -21,29 +21,29 @@ FEWEST = 4
 """So many candidates must have the same operations, that a pass of all of them takes less time than one of each."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """The run of a candidate on a CUDA device.
-
-    Attributes:
-        live_bytes: the most that is live.
-        is_refused: whether CUDA cannot launch one of its kernels.
-        script: its requests.
-    """
-
-    live_bytes: int
-    is_refused: bool
-    script: Script
-
-
 def runs_together(
-    config: EncoderConfig, points: dict[str, Array], places: Sequence[int], device: Device
+    config: EncoderConfig,
+    points: dict[str, Array],
+    places: Sequence[int],
+    device: Device,
+    *,
+    are_like: bool = True,
 ) -> dict[int, Run]:
-    """The runs of an encoder at some points, in its run's mode; without those that would each need a pass of their own."""
+    """The runs of an encoder at some points, in its run's mode; without those that would each need a pass of their own.
+
+    Args:
+        config: the encoder.
+        points: all points.
+        places: the indexes of some.
+        device: a CUDA device.
+        are_like: whether many of those have the same operations in all parts.
+    """
     trains = config.run.mode == "training"
     if cuda_of(device) is None or len(places) < FEWEST or not is_piecewise(config, training=trains):
         return {}
-    found: dict[int, Run] = {}
+    found = joint_runs(config, points, places, device)
+    if found or not are_like:
+        return found
     with np.errstate(all="ignore"):
         for lot, own, run in _lots(config, points, np.array(places), device):
             found |= {int(own[lane]): run(lane) for lane in lot.left.tolist()}
@@ -80,6 +80,6 @@ def _run_of(passes: Passes, device: Device) -> Callable[[int], Run] | None:
 
     def run(lane: int) -> Run:
         own = int(live.numbers[lane]) if isinstance(live, Lanes) else live
-        return Run(own, is_refused, at_lane(script, lane))
+        return Run(own, is_refused, partial(at_lane, script, lane), lambda: None)
 
     return run

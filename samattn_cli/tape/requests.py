@@ -124,21 +124,25 @@ def program_of(
     """
     requests: list[Request] = []
     ops: list[Op] = []
-    made: set[Storage] = set()
+    made: dict[Storage, bool] = {}  # and whether the allocator has a block for it
     resident = frozenset(buffer.cached for buffer in recording.buffers if buffer.cached is not None)
     kind_of = partial(_kind, kept=kept, resident=resident)
     for op in _ops_of(recording, is_first=is_first):
+        for storage in op.allocates:
+            made[storage] = _is_asked_for(storage, cuda)
         if takes_nothing(op, cuda):
-            asked = [each for each in op.allocates if _is_asked_for(each, cuda)]
-            requests += [(storage.nbytes, storage, kind_of(storage)) for storage in asked]
+            requests += [(each.nbytes, each, kind_of(each)) for each in op.allocates if made[each]]
             requests += _of_libraries(op, cuda)
         else:
             requests += _while_it_runs(op, cuda, kind_of)
-        made.update(op.allocates)
         for storage in op.frees:
-            if not _is_asked_for(storage, cuda) or (holds and storage in kept):
+            if holds and storage in kept:
                 continue
-            requests.append((FREE if storage in made else FREE_ELSEWHERE, storage, 0))
+            if storage not in made:
+                if _is_asked_for(storage, cuda):
+                    requests.append((FREE_ELSEWHERE, storage, 0))
+            elif made[storage]:
+                requests.append((FREE, storage, 0))
         if op.frees_last and not is_first:
             requests += [(FREE_LAST, storage, 0) for storage in op.frees_last]
         ops += [op] * (len(requests) - len(ops))

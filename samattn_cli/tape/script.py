@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from ..encoder.allocator_settings import settings_of
-from ..encoder.model import Section
+from ..encoder.model import EncoderConfig, Section
 from ..records import dataclass
 from .allocator import DEFAULT, UNIT, Allocator
 from .inside import Cuda
@@ -198,9 +198,9 @@ class WritingStep(Writing, StepPlayer):
         """Requests have no kinds."""
 
 
-def has_script(run: ForwardPass | TrainingStep) -> bool:
-    """Whether a run can be written down: with torch's own settings, on one GPU, and with few micro-batches."""
-    settings = run.config.run
+def has_script(config: EncoderConfig) -> bool:
+    """Whether the run of a config can be written down: with torch's own settings, on one GPU, and with few micro-batches."""
+    settings = config.run
     return (
         settings_of(settings.allocator) == settings_of("")
         and not settings.is_fsdp

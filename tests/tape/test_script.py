@@ -50,7 +50,7 @@ def test_a_script_takes_what_the_run_takes(preset, changes, mode, kernel):
     config = load_config(preset, [*changes, f"run.mode={mode}", f"run.attention={kernel}"])
     passes = on(Passes(config), DEVICE)
     run = passes.step if passes.trains else passes.forward
-    assert has_script(run)
+    assert has_script(config)
     script = script_of(run, CUDA)
     reserved, _ = in_memory(passes, None)
     outcomes = set()
@@ -64,4 +64,4 @@ def test_a_script_takes_what_the_run_takes(preset, changes, mode, kernel):
 
 def test_runs_with_other_settings_have_none():
     config = load_config("sam_vit_b", [*SMALL, "run.allocator=expandable_segments:True"])
-    assert not has_script(Passes(config).forward)
+    assert not has_script(config)
