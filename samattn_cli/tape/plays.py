@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from ..encoder.model import Section
 from ..records import dataclass
@@ -77,7 +77,7 @@ class Played:
 
 def play(script: Script, capacity: int | None = None) -> Played:
     """What the allocator makes of a script in a memory of so many bytes; None: unlimited."""
-    memory = Memory(UNLIMITED if capacity is None else capacity // UNIT)
+    memory = Memory(UNLIMITED if capacity is None else capacity // UNIT, repeats=repeats(script))
     peak = 0
     for number, part in enumerate(script):
         memory.peak = memory.allocated
@@ -100,13 +100,18 @@ def stopped_at(script: Script, capacity: int) -> str | None:
     """
     left = capacity // UNIT
     for of_pool in (is_large, is_small):
-        memory = Memory(UNLIMITED, of_pool)
+        memory = Memory(UNLIMITED, of_pool, repeats=repeats(script))
         for part in script:
             memory.play(part)
             if memory.peak_reserved > left:
                 return play(script, capacity).stopped_at
         left -= memory.peak_reserved
     return None
+
+
+def repeats(script: Script) -> bool:
+    """Whether pieces are likely to meet the same free blocks again: without a backward, for which blocks leave more and more."""
+    return all(part.section[1] == "forward" for part in script)
 
 
 def is_small(size: int) -> bool:
@@ -153,12 +158,36 @@ def view_of(events: tuple[int, ...], is_played: Callable[[int], bool] | None) ->
     return View(tuple(chosen), tuple(numbers.items()), made)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a view does to the free blocks at which it begins, if no segment is requested from the device.
+
+    Attributes:
+        left: the requests that it does not free: their numbers in the piece, and their blocks.
+        peak: the most that is allocated, above what was before.
+        change: what is allocated at its end, above the same.
+        large: the free blocks at its end; see `Memory`.
+        small: see `Memory`.
+        starts: see `Memory`.
+        ends: see `Memory`.
+    """
+
+    left: tuple[tuple[int, int], ...]
+    peak: int
+    change: int
+    large: list[int]
+    small: list[int]
+    starts: dict[int, int]
+    ends: dict[int, int]
+
+
 class Memory:
     """The state of the allocator, in units of 512 bytes.
 
     Args:
         capacity: what the device has.
         is_played: which sizes of requests are played; None: all.
+        repeats: whether pieces may meet the same free blocks again: in inference a block leaves what the one before it left.
 
     Attributes:
         allocated: what is allocated.
@@ -174,9 +203,13 @@ class Memory:
         segments: the sizes of the segments by their addresses, which never touch.
     """
 
-    def __init__(self, capacity: int, is_played: Callable[[int], bool] | None = None) -> None:
+    def __init__(
+        self, capacity: int, is_played: Callable[[int], bool] | None = None, *, repeats: bool = False
+    ) -> None:
         self.capacity = capacity
         self.is_played = is_played
+        self.repeats = repeats
+        self.known: dict[Hashable, Outcome] = {}
         self.views: dict[int, View] = {}  # by the ids of events, which the script keeps
         self.allocated = self.peak = self.reserved = self.peak_reserved = self.made = 0
         self.blocks: dict[int, int] = {}
@@ -198,7 +231,47 @@ class Memory:
             key = id(piece.events)
             if key not in views:
                 views[key] = view_of(piece.events, self.is_played)
-            self._play(views[key], piece.elsewhere)
+            if self.repeats and EMPTY not in piece.elsewhere:
+                self._play_or_repeat(views[key], piece.elsewhere)
+            else:
+                self._play(views[key], piece.elsewhere)
+
+    def _play_or_repeat(self, view: View, elsewhere: tuple[int, ...]) -> None:
+        """Play some events, or do what they did to the same free blocks before."""
+        freed = tuple([self.blocks.get(number) for number in elsewhere])
+        before = id(view), tuple(self.large), tuple(self.small), freed
+        known = self.known.get(before)
+        if known is None:
+            segments, allocated, peak = self.next_address, self.allocated, self.peak
+            self.peak = allocated
+            self._play(view, elsewhere)
+            if segments == self.next_address:
+                self.known[before] = self._outcome(view, allocated)
+            self.peak = max(self.peak, peak)
+            return
+        for number in elsewhere:
+            self.blocks.pop(number, None)
+        for number, block in known.left:
+            self.blocks[self.made + number] = block
+        self.made += view.made
+        self.peak = max(self.peak, self.allocated + known.peak)
+        self.allocated += known.change
+        self.large, self.small = known.large.copy(), known.small.copy()
+        self.starts, self.ends = known.starts.copy(), known.ends.copy()
+
+    def _outcome(self, view: View, before: int) -> Outcome:
+        """What a view that was just played did; so much was allocated before."""
+        first = self.made - view.made
+        left = tuple([(number, self.blocks[first + number]) for number, _ in view.left])
+        return Outcome(
+            left,
+            self.peak - before,
+            self.allocated - before,
+            self.large.copy(),
+            self.small.copy(),
+            self.starts.copy(),
+            self.ends.copy(),
+        )
 
     def _play(self, view: View, elsewhere: tuple[int, ...]) -> None:  # noqa: C901, PLR0912 - one loop, because calls would take most of the time
         allocated, peak, blocks = self.allocated, self.peak, self.blocks
