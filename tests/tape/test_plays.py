@@ -5,9 +5,21 @@ import random
 import pytest
 
 from samattn_cli.tape.allocator import UNIT, Allocator, OutOfMemoryError
-from samattn_cli.tape.plays import ELSEWHERE, EMPTY, Part, Piece, Played, play, stopped_at
+from samattn_cli.tape.plays import (
+    ELSEWHERE,
+    EMPTY,
+    UNLIMITED,
+    Memory,
+    Part,
+    Piece,
+    Played,
+    is_small,
+    most_small,
+    play,
+    stopped_at,
+)
 
-PARTS, PIECES, EVENTS = 5, 3, 24
+PARTS, PIECES, EVENTS, REPEATED = 5, 3, 24, 3
 SIZES = [1, 2, 3, 100, 1024, 1500, 2047, 2048, 2049, 5000, 9000, 20479, 20480, 20481, 30000, 65536, 65537]
 SHARES = (4.0, 1.0, 0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.1)
 
@@ -27,6 +39,12 @@ def random_piece(rng, begun, live):
     return Piece(tuple(events), tuple(elsewhere)), made
 
 
+def closed_piece(rng):
+    """A piece that frees all that it requests."""
+    sizes = [rng.choice(SIZES) for _ in range(6)]
+    return Piece((*sizes, *rng.sample(range(-6, 0), 6)))
+
+
 def random_script(rng):
     made, live, script = 0, [], []
     for number in range(PARTS):
@@ -36,6 +54,9 @@ def random_script(rng):
             pieces.append(piece)
         if not number:
             pieces.append(Piece((ELSEWHERE,), (EMPTY,)))
+        closed = closed_piece(rng)
+        pieces += [closed] * REPEATED
+        made += REPEATED * sum(event > 0 for event in closed.events)
         script.append(Part((f"blocks.{number}", "forward"), number > 1, tuple(pieces)))
     return tuple(script)
 
@@ -77,6 +98,10 @@ def test_random_scripts(seed):
     unlimited = play(script)
     assert unlimited == by_allocator(script, None)
     assert unlimited.stopped_at is None
+    small = Memory(UNLIMITED, is_small)
+    for part in script:
+        small.play(part)
+    assert most_small(script) >= small.peak_reserved
     outcomes = set()
     for share in SHARES:
         capacity = int(share * unlimited.reserved)
