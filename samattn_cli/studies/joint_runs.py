@@ -10,11 +10,11 @@ import numpy as np
 from ..device.model import Device
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
-from ..tape.encoder import ForwardPass
 from ..tape.inside import Cuda
 from ..tape.launch import refused
 from ..tape.plays import Script
 from ..tape.script import at_lane, script_of
+from ..tape.segments import ForwardPass
 from ..tape.symbols.lanes import Lot
 from ..tape.training import TrainingStep
 from .joint_peaks import Joint
