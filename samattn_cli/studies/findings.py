@@ -379,6 +379,6 @@ def steps_differ(device: DeviceReport, run: RunConfig, other: InMemory) -> Findi
 
 def _fits(change: Change) -> str:
     takes = format_bytes(change.peak_bytes)
-    if change.allocated_bytes is not None:
-        takes = f"{format_bytes(change.allocated_bytes)} allocated"
+    if change.allocated_bytes is not None and change.reserved_bytes is not None:
+        takes = f"{format_bytes(change.allocated_bytes)} allocated, {format_bytes(change.reserved_bytes)} reserved"
     return f"{change.change} ({options('--set', change.set)}: {takes})"

@@ -52,6 +52,7 @@ def test_the_verdict_and_what_fixes_it_are_in_the_first_eight_lines() -> None:
             "training",
         ),  # its own options must not win over those of the fix
         ("sam_vit_b", "--memory", "8GiB", "--mode", "training", "--no-checkpointing", "--no-verify"),
+        ("vit_h", "--image-size", "2048", "--device", "rtx_4090", "--mode", "training", "--no-verify"),
         ("swin_t", "--memory", "300MiB", "--mode=training", "--set", "run.dtype=float32", "--no-verify"),
     ],
 )
@@ -210,4 +211,5 @@ def test_a_run_is_said_to_stop_first_where_it_stops_in_time() -> None:
     assert lines[3].endswith(
         "it lacks 6.40 GiB, first in blocks.30"
     )  # in a backward; blocks.29 has its own later
-    assert "13.44 GiB allocated, 16.31 GiB reserved" in lines[5]
+    assert lines[5].startswith("  fits (13.44 GiB allocated). PyTorch: ")
+    assert "13.44 GiB allocated, 16.31 GiB reserved" in " ".join(printed(*words[:-1], "-f", "markdown"))

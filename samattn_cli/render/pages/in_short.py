@@ -112,10 +112,10 @@ def _fix(fix: Change, config: EncoderConfig, options: Options) -> Iterator[Answe
 
 
 def _taken_by(fix: Change) -> str:
-    """What a run with a change takes: of a CUDA device what its allocator counts, or else what is live."""
-    if fix.allocated_bytes is None or fix.reserved_bytes is None:
+    """What a run with a change takes, as `samattn fit` counts: of a CUDA device what its allocator hands out."""
+    if fix.allocated_bytes is None:
         return format_bytes(fix.peak_bytes)
-    return f"{format_bytes(fix.allocated_bytes)} allocated, {format_bytes(fix.reserved_bytes)} reserved"
+    return f"{format_bytes(fix.allocated_bytes)} allocated"
 
 
 def _in_pytorch(fix: Change, config: EncoderConfig) -> Iterator[str]:
