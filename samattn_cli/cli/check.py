@@ -109,6 +109,7 @@ def check(
     refuse_stdin(configs)
     shown = chosen(format_) or (None if files else "terminal")
     _check_memory(memory, configs, thresholds, base)
+    _check_recordings(recording or ())
     report, error = _checked(thresholds, configs or (), recording or (), base, memory)
     report = replace(report, fail_on=fail_on.value)
     if error is not None:
@@ -141,6 +142,19 @@ def _check_memory(
     for option, value in (("--thresholds", thresholds), ("--base", base)):
         if value is not None:
             raise UsageError("conflicting-options", f"give --memory or {option}, not both")
+
+
+def _check_recordings(recordings: Sequence[Path]) -> None:
+    """Check that recordings exist: they are read only if a rule needs them.
+
+    Raises:
+        UsageError: if one does not.
+    """
+    for path in recordings:
+        if not path.exists():
+            raise UsageError(
+                "file-not-found", f"--recording {path}: no such file; samattn measure -o {path} makes one"
+            )
 
 
 def _checked(

@@ -19,6 +19,7 @@ from ..records import dataclass
 from ..render import ALIASES, FORMATS, PAGES, TEXTS
 from ..shell import command, options
 from ..spelling import is_like, known_as
+from .bare_values import bare_values
 
 NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)", re.DOTALL)
 FILE = re.compile(r".*(/|\.(yaml|yml|json)$)")
@@ -32,7 +33,8 @@ def explained(self: Any, ctx: Any, words: Sequence[str], error: Any) -> Message 
     if "unexpected extra argument" in problem:
         run = next(_runs_of_values(self, ctx, words), None)
         others = _bare_setting(self, words) or _second_config(self, words)
-        hint = _device_in_two_words(words) or (_of_one_config(run) if run else others)
+        bare = bare_values(self, problem)
+        hint = _device_in_two_words(words) or (_of_one_config(run) if run else others or bare)
         return Message("extra-argument", f"{problem}: {hint}") if hint else None
     if "Missing argument 'CONFIG" in problem:
         example = command(str(ctx.info_name), "sam_vit_h")

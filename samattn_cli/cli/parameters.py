@@ -15,7 +15,7 @@ from ..encoder.presets import devices, presets
 from ..errors import UsageError
 from ..patterns import pattern
 from ..render import ALIASES, TEXTS
-from ..shell import command
+from ..shell import command, options
 from ..spelling import known_as
 from . import complete
 from .output import say
@@ -132,6 +132,7 @@ ThresholdsFile = Annotated[
 ]
 
 CUDA = pattern(r"cuda(:\d+)?")
+AMOUNT = pattern(r"\d+(\.\d+)?\s*[KMGTkmgt]i?[Bb]?")
 SEVERAL = {
     "image_size": "--resolutions",
     "batch_size": "--batch-sizes",
@@ -228,7 +229,7 @@ def named_device(reference: str) -> Device:
     """The device that --device names.
 
     Raises:
-        UsageError: for several devices, and for a device of this machine.
+        UsageError: for several devices, for an amount of memory, and for a device of this machine.
         ConfigError: if there is no such device.
     """
     from ..device.load import load_device
@@ -236,6 +237,12 @@ def named_device(reference: str) -> Device:
     if "," in reference and not os.path.exists(reference):  # noqa: PTH110 - False for a name that is too long
         raise UsageError(
             "one-value", f"--device {reference}: takes one device, such as {reference.partition(',')[0]}"
+        )
+    if AMOUNT.fullmatch(reference):
+        raise UsageError(
+            "memory-for-a-device",
+            f"--device {reference}: is an amount of memory, not a device; samattn fit, analyze, sweep and check take "
+            f"{options('--memory', [reference if reference[-1] in 'bB' else f'{reference}B'])}",
         )
     if CUDA.fullmatch(reference):
         raise UsageError(

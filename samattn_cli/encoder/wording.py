@@ -37,7 +37,17 @@ COUNTED_OTHERWISE = {
 }
 """How the number of another tool's key may differ from that of the key here, to end a message with."""
 
-TWO = pattern(r"(\d+)\s*,\s*(\d+)")
+OF_THRESHOLDS = {
+    "until": "expires",
+    "expiry": "expires",
+    "deadline": "expires",
+    "max": "limit",
+    "threshold": "limit",
+}
+"""Other names of keys of a thresholds file."""
+
+TWO = pattern(r"(\d+)\s*[,*:/×]\s*(\d+)")
+PIXELS = pattern(r"(\d+)\s*(px|pixels?)")
 MOST_ITEMS = 5
 MOST_CHARACTERS = 60
 WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros
@@ -142,7 +152,8 @@ def word_at(loc: Loc, word: str) -> str:
 
 def _similar_key(word: str, known: Collection[str]) -> str:
     """The key that a word means in another tool, or the key whose name is most similar."""
-    other = OTHER_KEYS.get(known_as(word, OTHER_KEYS) or "", word)
+    others = OTHER_KEYS | OF_THRESHOLDS
+    other = others.get(known_as(word, others) or "", word)
     return did_you_mean(other if other in known else word, known) + COUNTED_OTHERWISE.get(word, "")
 
 
@@ -162,9 +173,13 @@ def _forms_of_sides(loc: Loc, root: type) -> str:
 
 
 def _one_pair(value: Any) -> str:
-    """How to write "512,768" as a height and a width."""
-    pair = TWO.fullmatch(value.strip()) if isinstance(value, str) else None
-    return f"; for a height and a width, write {pair[1]}x{pair[2]}" if pair else ""
+    """How to write "512,768" as a height and a width, and "512px" as a number."""
+    if not isinstance(value, str):
+        return ""
+    if pair := TWO.fullmatch(value.strip()):
+        return f"; for a height and a width, write {pair[1]}x{pair[2]}"
+    pixels = PIXELS.fullmatch(value.strip())
+    return f"; write {pixels[1]}" if pixels else ""
 
 
 def _home(loc: Loc, root: type) -> str:
@@ -172,7 +187,8 @@ def _home(loc: Loc, root: type) -> str:
     homes = {"at the top level": root, **{f"in '{key}:'": inner for key, inner in _classes(root).items()}}
     owner = _owner(loc, root)
     fitting = [home for home, config in homes.items() if config is not owner and loc[-1] in _fields(config)]
-    return f"; it belongs {fitting[0]}" if fitting else ""
+    dotted = f" (run.{loc[-1]})" if fitting == ["in 'run:'"] else ""
+    return f"; it belongs {fitting[0]}{dotted}" if fitting else ""
 
 
 def short(value: Any) -> str:

@@ -208,7 +208,7 @@ def _read(path: Path, reference: str, where: str, kind: FileKind, files: Files) 
     try:
         return files.read(path, MAX_BYTES + 1)
     except IsADirectoryError:
-        message = f"{reference!r} is a directory{files.which}: name a YAML file in it, or a {kind.shipped}"
+        message = f"{reference!r} is a directory{files.which}{_in_folder(path, reference, kind, files)}"
         raise _problem(where, Message("is-a-directory", message)) from None
     except FileNotFoundError:
         raise _problem(where, _not_found(path, reference, kind, files)) from None
@@ -218,13 +218,27 @@ def _read(path: Path, reference: str, where: str, kind: FileKind, files: Files) 
         raise _problem(where, Message("cannot-read", message)) from None
 
 
+def _in_folder(path: Path, reference: str, kind: FileKind, files: Files) -> str:
+    """What to name in place of a folder."""
+    from .instead import DESCRIPTION, instead_of_folder
+
+    of_model = kind is ENCODER and files.exists(path / DESCRIPTION)
+    found = instead_of_folder(reference, files.glob(path, "*.y*ml"), has_description=of_model)
+    if of_model:
+        return f" {found}"
+    return f": {found or 'name a YAML file in it'}, or a {kind.shipped}"
+
+
 def _not_found(path: Path, reference: str, kind: FileKind, files: Files) -> Message:
     siblings = [entry.name for entry in files.glob(path.parent, "*.y*ml")]
     names = [str(Path(reference).parent / name) for name in siblings] + list(kind.names())
     shipped = known_as(
         Path(reference).stem, kind.names()
     )  # "sam_vit_h.yaml" is not a file, but sam_vit_h is a preset
-    hint = did_you_mean(shipped or reference, names) or f"; {kind.known}"
+    from .instead import instead_of_name
+
+    elsewhere = instead_of_name(reference, is_in_folder=files.is_dir(path.parent)) if kind is ENCODER else ""
+    hint = elsewhere or did_you_mean(shipped or reference, names) or f"; {kind.known}"
     return Message(
         "file-not-found", f"no file{files.which} and no {kind.shipped} is named {reference!r}{hint}"
     )

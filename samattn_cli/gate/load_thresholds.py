@@ -98,13 +98,13 @@ def find_thresholds(start: Path) -> Path:
     raise ConfigError([Problem(FILE, Message("no-thresholds", text))])
 
 
-def thresholds_of(source: Source) -> ThresholdsFile:
-    """The thresholds of a source.
+def thresholds_of(source: Source, *, located: bool = True) -> ThresholdsFile:
+    """The thresholds of a source; not `located` if it is no file, so that its lines mean nothing.
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
     """
-    tree = parse_yaml(source.text, source.label, kind=THRESHOLDS)
+    tree = parse_yaml(source.text, source.label, located=located, kind=THRESHOLDS)
     if not isinstance(tree.value, dict):
         message = Message(code_of(THRESHOLDS.must_be) or "not-a-mapping", THRESHOLDS.must_be)
         raise ConfigError([Problem(str(tree.where), message)])
@@ -118,7 +118,8 @@ def of_memory(memory: str, configs: Sequence[str]) -> ThresholdsFile:
     """Thresholds with one rule: the peak of each config's run is at most `memory`, such as "24GiB"."""
     rule = {"id": "memory", "metric": PEAK_OF_MODE, "limit": memory}
     text = json.dumps({"version": 1, "configs": list(configs), "rules": [rule]})
-    return thresholds_of(Source(text, f"--memory {memory}", "memory", Path(), files_around(Path())))
+    source = Source(text, f"--memory {memory}", "memory", Path(), files_around(Path()))
+    return thresholds_of(source, located=False)
 
 
 def _check_devices(file: ThresholdsFile) -> None:

@@ -105,12 +105,18 @@ def update(
     return Update(tuple(entries.values()), (*steps, *removed))
 
 
+EXAMPLE = "- {id: drift, metric: flops, vs: baseline, increase: {error: '+2%'}}"
+"""A rule with a baseline."""
+
+
 def _rules(file: ThresholdsFile, accept: Sequence[str]) -> list[Rule]:
     """The rules with `vs: baseline`."""
     rules = [rule for rule in file.thresholds.rules if rule.vs == "baseline"]
     known = [rule.id for rule in rules]
     if not rules:
-        raise UsageError("no-baseline-rule", f"{file.label}: no rule has `vs: baseline`")
+        raise UsageError(
+            "no-baseline-rule", f"{file.label}: no rule has `vs: baseline`; add one, such as {EXAMPLE}"
+        )
     for name in accept:
         if name not in known:
             text = f"--accept {name}: no rule with this id has `vs: baseline`{did_you_mean(name, known)}"

@@ -28,6 +28,7 @@ from .checkout import Checkout
 from .faults import fault_of
 from .load import Target, about_meta, build, make_importable, on_device, target_of
 from .run import Inputs, trace
+from .signatures import takes
 
 Value = TypeVar("Value")
 
@@ -124,9 +125,9 @@ def _traced(request: dict[str, Any], kernel_of: KernelOf) -> Trace:
 
 
 def _inputs_of(module: nn.Module, given: dict[str, Any], error: BaseException) -> str:
-    """What a forward takes, if the error is that it does not take what was given; otherwise ""."""
+    """What a forward takes, if it does not take what was given; or that an image was given without a batch; otherwise ""."""
     if not isinstance(error, TypeError):
-        return ""
+        return _without_batch([shape for shape, _ in given.values()])
     try:
         signature = inspect.signature(module.forward)
     except (TypeError, ValueError):  # of compiled code
@@ -135,13 +136,15 @@ def _inputs_of(module: nn.Module, given: dict[str, Any], error: BaseException) -
     try:
         signature.bind(*[None] * (len(given) - len(named)), **named)
     except TypeError:
-        takes = ", ".join(map(_named, signature.parameters.values()))
-        return f"; it takes {takes or 'no input'}: --input NAME=SHAPE gives one by its name"
+        return f"; it takes {takes(signature) or 'no input'}: --input NAME=SHAPE gives one by its name"
     return ""
 
 
-def _named(parameter: inspect.Parameter) -> str:
-    return parameter.name if parameter.default is parameter.empty else f"{parameter.name} (optional)"
+def _without_batch(shapes: list[tuple[int, ...]]) -> str:
+    """How to give an image with its batch, if the only input is an image alone; otherwise ""."""
+    if len(shapes) != 1 or len(shapes[0]) != len("CHW") or shapes[0][0] not in {1, 3}:
+        return ""
+    return f"; an image with its batch is --input {'x'.join(map(str, (1, *shapes[0])))}"
 
 
 def _with_numbers(

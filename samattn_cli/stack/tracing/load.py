@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ...errors import SamattnError, did_you_mean
+from .signatures import check_arguments, defined_in
 
 MADE_ON_META = {
     torch.empty,
@@ -75,6 +76,10 @@ def target_of(name: str, arguments: Mapping[str, Any]) -> Target:
 
 def _of_code(name: str, arguments: Mapping[str, Any]) -> Target:
     module_name, _, attribute = name.partition(":")
+    if not attribute and (as_module := _as_module(module_name)):
+        raise SamattnError(
+            "not-a-target", f"name what to build, such as {as_module}:{defined_in(module_name)}"
+        )
     if not attribute:
         raise SamattnError(
             "not-a-target",
@@ -98,6 +103,7 @@ def _of_code(name: str, arguments: Mapping[str, Any]) -> Target:
             "not-callable",
             f"is {type(found).__name__}; a class or a function that returns a module would be right",
         )
+    check_arguments(found, arguments)
     return Target(lambda: found(**arguments))
 
 

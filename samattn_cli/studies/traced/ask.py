@@ -34,12 +34,19 @@ def input_of(number: int, text: str) -> tuple[str, list[int], str]:
     if found is None or not all(shape):
         raise UsageError(
             "not-a-shape",
-            "is not a shape; write 1x3x1024x1024, pixel_values=1x3x1024x1024, or ids=1x77:int64",
+            f"is not a shape; write {_as_shape(text) or '1x3x1024x1024, pixel_values=1x3x1024x1024, or ids=1x77:int64'}",
         )
     dtype = found["dtype"] or ""
     if dtype and dtype not in TYPES:
         raise UsageError("unknown-dtype", f"unknown type {dtype!r}{did_you_mean(dtype, TYPES)}")
     return found["name"] or str(number), shape, dtype
+
+
+def _as_shape(text: str) -> str:
+    """A shape that was written in another way, such as "(1, 3, 512, 512)" or "1,3,512,512"; "" if it is not one."""
+    name, sign, shape = text.rpartition("=")
+    sizes = re.fullmatch(r"[(\[]?\s*(\d+(?:\s*[,*X×\s]\s*\d+)*)\s*[)\]]?", shape.strip())
+    return f"{name}{sign}{'x'.join(re.findall(r'[0-9]+', sizes[1]))}" if sizes else ""
 
 
 @dataclass(frozen=True)
