@@ -42,9 +42,18 @@ def _has_blank(value: Any) -> bool:
 
 def _message(param: Any) -> Message:
     """That a parameter has a blank value, and what its help says of the values."""
-    right = END.split(param.help or "", maxsplit=1)[0].rstrip(".")
     if param.param_type_name == "argument":
-        name = param.metavar.strip("[]").removesuffix("...").strip("[]")
-        return Message("empty-name", f"{name} '': is empty; give {name}: {right}")
+        name = name_of(param)
+        return Message("empty-name", f"{name} '': is empty; give {name}: {values_of(param)}")
     option = max(param.opts, key=len)
-    return Message("empty-value", f"{option} '': is empty; give {option} {param.metavar}: {right}")
+    return Message("empty-value", f"{option} '': is empty; give {option} {param.metavar}: {values_of(param)}")
+
+
+def name_of(argument: Any) -> str:
+    """The name of an argument, as the help has it: "CONFIG"."""
+    return str(argument.metavar).strip("[]").removesuffix("...").strip("[]")
+
+
+def values_of(param: Any) -> str:
+    """What the help of an argument or option says of its values."""
+    return END.split(param.help or "", maxsplit=1)[0].rstrip(".")

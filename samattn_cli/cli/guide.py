@@ -41,7 +41,7 @@ def guide(
         return
     name = known_as(topic, PAGES, OTHER_TOPICS)
     if name is None:
-        hint = did_you_mean(topic, PAGES) or f"; choose from {', '.join(PAGES)}"
+        hint = did_you_mean(topic, [*PAGES, *OTHER_TOPICS]) or f"; choose from {', '.join(PAGES)}"
         raise UsageError("unknown-topic", f"unknown topic '{topic}'{hint}")
     from ..render.guide import render_guide
 

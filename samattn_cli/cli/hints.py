@@ -22,6 +22,8 @@ from ..spelling import is_like, known_as
 from .bare_values import bare_values
 
 NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)", re.DOTALL)
+OF_INPUTS = frozenset({"batch_size", "image_size"})
+"""Keys that a traced module does not have: its inputs have them."""
 FILE = re.compile(r".*(/|\.(yaml|yml|json)$)")
 
 
@@ -39,6 +41,11 @@ def explained(self: Any, ctx: Any, words: Sequence[str], error: Any) -> Message 
     if "Missing argument 'CONFIG" in problem:
         example = command(str(ctx.info_name), "sam_vit_h")
         return Message("missing-argument", f"{problem} Give a YAML file or a preset, such as: {example}")
+    if "Missing argument" in problem and getattr(error, "param", None) is not None:
+        from .blanks import name_of, values_of
+
+        right = f"{name_of(error.param)} is: {values_of(error.param)}"
+        return Message("missing-argument", f"{problem} {right}")
     wrong = NOT_ONE_OF.search(problem)
     if not wrong:
         return None
@@ -224,6 +231,10 @@ def _hint_for_option(self: Any, option: str, words: Sequence[str]) -> str:
     key = known_as(name, _keys(), OTHER_KEYS)
     if key == "mode" and "--global-batch" in known:
         return ": a plan is of training steps, so leave it out"
+    if key in OF_INPUTS and "--input" in known:
+        return "; it is in the shape: --input 1x3x1024x1024"
+    if key and (own := f"--{key.replace('_', '-')}") in known:
+        return f"; did you mean '{own}'?"
     if key and "--set" in known:
         value = next(iter(_value_of(option, words)), "VALUE")
         return f"; write {options('--set', [f'{_keys()[key]}={value}'])}"

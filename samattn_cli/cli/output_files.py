@@ -54,6 +54,8 @@ def file_format(path: Path, formats: Sequence[str]) -> str:
         of_other_reports = {each.extension for each in FORMATS.values()}
         is_known = path.suffix.lower() in of_other_reports
         hint = "" if is_known else did_you_mean(path.suffix.lower(), extensions)
+        named = next((each for each, name in extensions.items() if str(path) in {name, each[1:]}), None)
+        hint = f"; to write this format, use -o report{named}" if named else hint
         raise OutputError("unknown-extension", f"-o {path}: the extension must be one of {known}{hint}")
     return _named_format(path, extensions[path.suffix.lower()])
 

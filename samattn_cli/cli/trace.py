@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..encoder.wording import word_at
 from ..errors import EXIT_DIFFERS, UsageError, did_you_mean
 from ..files.load import load_config
 from ..files.yaml12 import parse_yaml
@@ -144,10 +145,10 @@ def trace(
 
     formats = output_files(output, FORMATS)
     arguments = dict(map(_argument, arg or ()))
-    _check("--mode", mode, MODES)
-    _check("--optimizer", optimizer, OPTIMIZERS)
+    mode = _choice("--mode", mode, MODES)
+    optimizer = _choice("--optimizer", optimizer, OPTIMIZERS)
     if dtype is not None:
-        _check("--dtype", dtype, DTYPES)
+        dtype = _choice("--dtype", dtype, DTYPES)
     dry, on = _device(device)
     if set_ and against is None:
         raise UsageError(
@@ -198,10 +199,17 @@ def _argument(text: str) -> tuple[str, Any]:
     return name, parse_yaml(value, f"--arg {text}", located=False).plain()
 
 
-def _check(option: str, word: str, known: Sequence[str]) -> None:
-    if word not in known:
+def _choice(option: str, word: str, known: Sequence[str]) -> str:
+    """The value that a word means, also by another name that the key of a config accepts: "train", "fp16".
+
+    Raises:
+        UsageError: if it means none.
+    """
+    meant = word_at(("run", option.removeprefix("--")), word)
+    if meant not in known:
         hint = did_you_mean(word, known) or f"; choose from {', '.join(known)}"
-        raise UsageError("unknown-choice", f"{option} {word}: is not one of them{hint}")
+        raise UsageError("unknown-choice", f"{option} {word}: unknown value{hint}")
+    return meant
 
 
 def _places(report: TracedAnalysis, words: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
+from samattn_cli.cli.trace import _choice
 
 RULE = "- {id: flops, metric: flops, limit: 1 TFLOP}"
 
@@ -39,11 +40,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("analyze", "timm:swin_t"), "`samattn import timm:swin_t -o encoder.yaml` writes a config of it"),
         (("analyze", "vit_tiny_patch16_224"), "if it is a model of timm, `samattn import timm:vit_tiny_patch16_224 -o"),
         (("analyze", "google/vit-base"), "samattn does not download from a hub: with the model's config.json, `samattn"),
+        (("analyze", "vit_b", "--imagesize", "512"), "No such option: --imagesize; did you mean '--image-size'?"),
+        (("analyze", "vit_b", "-o", "json"), "; to write this format, use -o report.json [unknown-extension]"),
+        (("trace", "a:b", "--batch-size", "4"), "it is in the shape: --input 1x3x1024x1024 [unknown-option]"),
+        (("trace", "a:b", "--mode", "trane"), "--mode trane: unknown value; did you mean 'training'? [unknown-choice]"),
+        (("import",), "Missing argument 'SOURCE'. SOURCE is: A Hugging Face config.json, a checkpoint"),
+        (("calibrate", "h100"), "Missing argument 'RECORDING...'. RECORDING is: Recordings by `samattn measure`"),
+        (("guide", "analyz"), "unknown topic 'analyz'; did you mean 'analyze'?"),
         (("check", "vit_b", "--memory", "1GiB", "--recording", "no.json"), "--recording no.json: no such file"),
     ],
 )  # fmt: skip
 def test_what_would_be_right(words: tuple[str, ...], found: str) -> None:
     assert found in said(*words)
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "meant"),
+    [("--mode", "train", "training"), ("--dtype", "fp16", "float16"), ("--optimizer", "AdamW", "adamw")],
+)
+def test_a_trace_takes_the_other_names_that_a_config_takes(option: str, word: str, meant: str) -> None:
+    assert _choice(option, word, (meant,)) == meant
 
 
 def test_a_folder_of_a_model_is_to_be_imported_and_one_of_configs_has_them(folder: Path) -> None:

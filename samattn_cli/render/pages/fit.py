@@ -37,7 +37,7 @@ def page(report: Fit, options: Options) -> Page:
         title,
         f"{shape}; in {_memory(report)}, {ALONE}",
         tuple(_sections(report, options)),
-        tuple(in_short(report)),
+        tuple(in_short(report, options.command)),
     )
 
 
@@ -156,16 +156,26 @@ def _notes(report: Fit) -> Iterator[str]:
         for each in report.as_it_is
         if each.encoder.refused
     )
-    kernels: dict[tuple[str, str, str], list[str]] = {}
-    for answer in report.answers:
-        for text in _of_answer(answer):
-            kernels.setdefault((TITLES[answer.vary], answer.mode, text), []).append(answer.attention)
-    for (title, mode, text), having in kernels.items():
-        yield f"{title}, {mode} {', '.join(having)}: {text}"
+    yield from _of_answers(report)
     yield from filter(None, [_states(report)])
     for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
         yield f"{TITLES[vary]}: found by bisection. Each size needs a pass of its own, so not every smaller size was tried."
     yield _counted(report)
+
+
+def _of_answers(report: Fit) -> Iterator[str]:
+    """The notes of answers, each with the modes and kernels that have it."""
+    kernels: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for answer in report.answers:
+        for text in _of_answer(answer):
+            having = kernels.setdefault((TITLES[answer.vary], text), {})
+            having.setdefault(answer.mode, []).append(answer.attention)
+    for (title, text), having in kernels.items():
+        modes: dict[str, list[str]] = {}
+        for mode, names in having.items():
+            modes.setdefault(", ".join(names), []).append(mode)
+        for names_of, alike in modes.items():
+            yield f"{title}, {' and '.join(alike)} {names_of}: {text}"
 
 
 def _counted(report: Fit) -> str:
