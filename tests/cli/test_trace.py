@@ -257,7 +257,7 @@ def test_against_a_config_exits_with_1(folder):
         (("--input", "1x0x3"), "not-a-shape"),
         (("--input", "1x3:int63"), "unknown-dtype"),
         (("--arg", "depth"), "not-an-argument"),
-        (("--mode", "train"), "unknown-choice"),
+        (("--mode", "trane"), "unknown-choice"),
         (("--dtype", "int8"), "unknown-choice"),
         (("--set", "depth=3"), "needs-option"),
     ],

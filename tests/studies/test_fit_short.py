@@ -31,3 +31,8 @@ def test_a_mode_in_which_no_kernel_fits_has_the_command_that_says_what_would(
         assert not {"--vary", "resolution", "--aspect=1:1"} & set(command)
         assert any("does not fit" in line for line in printed(*command[1:], "--no-verify", "--brief"))
     assert sum("samattn" in line for line in lines) == len(modes)
+
+
+def test_a_fit_that_finds_blocks_to_checkpoint_answers_itself() -> None:
+    words = (*TINY[:5], "--vary", "checkpointing", "--attention", "eager", "--memory", "100MiB")
+    assert not any("what would fit" in line for line in printed("fit", *words))

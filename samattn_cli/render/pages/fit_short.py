@@ -35,9 +35,10 @@ def in_short(report: Fit, words: Sequence[str] = ()) -> Iterator[Answer]:
     for each in report.as_it_is:
         if each.attention == own:
             alike = [other for other in report.as_it_is if other.mode == each.mode]
-            is_hopeless = not any(other.encoder.fits or other.encoder.refused for other in alike)
-            yield _verdict(report, each, "; what would fit:" if words and is_hopeless else "")
-            if words and is_hopeless:
+            nothing_fits = not any(other.encoder.fits or other.encoder.refused for other in alike)
+            is_unanswered = bool(words) and nothing_fits and not report.checkpointing
+            yield _verdict(report, each, "; what would fit:" if is_unanswered else "")
+            if is_unanswered:
                 yield Answer("", command=_analysis(words, each.mode))
     for each in report.as_it_is:
         answers = [answer for answer in report.answers if (answer.mode, answer.attention) == (each.mode, own)]
