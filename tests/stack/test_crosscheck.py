@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -393,6 +394,29 @@ def test_where_nothing_runs_the_check_has_failed_with_both_reasons(monkeypatch, 
         failed.reason == "on meta: RuntimeError: broken on meta; on real tensors: RuntimeError: broken on cpu"
     )
     assert (failed.route, failed.compared, failed.total) == (None, 0, None)
+
+
+def test_what_fails_as_fvcore_counts_is_the_reason(monkeypatch):
+    monkeypatch.setattr(count, "import_flop_count_analysis", lambda: broken(None, torch.empty(0)))
+    verdict = verify(load_config(ONE_BLOCK))
+    reason = "on meta: RuntimeError: broken on cpu; on real tensors: RuntimeError: broken on cpu"
+    assert (verdict.fvcore.status, verdict.fvcore.reason) == ("failed", reason)
+
+
+def test_what_the_tracer_notes_of_each_operation_does_not_grow_with_the_stack_of_the_caller():
+    stack, depths = stack_of(load_config(ONE_BLOCK), "meta", every_layer=False), []
+    stack.model.register_forward_pre_hook(lambda *_: depths.append(len(list(traceback.walk_stack(None)))))
+
+    def count_below(calls: int) -> None:
+        if calls:
+            count_below(calls - 1)
+        else:
+            count.count_with_fvcore(stack.model, stack.image)
+
+    count_below(0)
+    count_below(50)
+    first, deeper = depths
+    assert first == deeper
 
 
 def test_real_tensors_are_not_made_where_they_would_fill_the_memory(monkeypatch):
