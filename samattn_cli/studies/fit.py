@@ -26,7 +26,7 @@ from ..tape.plays import play, stopped_at
 from .arguments import check_config
 from .candidates import Candidates, Grown, batch_size, global_layers, grown, own_aspect, resolution
 from .joint_runs import Run
-from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
+from .on_device import InMemory, cuda_of, fits_by_live, in_bytes, on, refused
 from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
@@ -164,9 +164,10 @@ def _passes_in(memory: int | Device, config: EncoderConfig) -> Passes:
     return Passes(config) if isinstance(memory, int) else on(Passes(config, memory), memory)
 
 
-def _candidate(passes: Passes, memory_bytes: int) -> Candidate:
+def _candidate(passes: Passes, memory_bytes: int, used: InMemory | None = None) -> Candidate:
+    """What is said of an encoder; `used` is its run in the memory, if that is known."""
     config, peak = passes.config, passes.peak_bytes
-    used = passes.room or in_bytes(passes, memory_bytes)
+    used = used or passes.room or in_bytes(passes, memory_bytes)
     return Candidate(
         image_size=config.image_size,
         batch_size=config.run.batch_size,
@@ -266,6 +267,7 @@ class Tried:
         known: the passes of those that had one of their own.
         together: the runs of those that were passed over the Tape together.
         rooms: whether there is room for those that were asked about.
+        stops: where memory runs out in a run of `together`, if it does, of those that were asked about.
     """
 
     candidates: Candidates
@@ -274,6 +276,7 @@ class Tried:
     known: dict[int, Passes] = field(default_factory=dict)
     together: dict[int, Run] = field(default_factory=dict)
     rooms: dict[int, bool] = field(default_factory=dict)
+    stops: dict[int, str | None] = field(default_factory=dict)
 
     def passes(self, place: int) -> Passes:
         """Those of one candidate."""
@@ -315,10 +318,10 @@ class Tried:
 
     def _has_room(self, place: int) -> bool:
         if place in self.together:
-            run, usable = self.together[place], bytes_of(self.memory)
-            if run.is_refused or run.live_bytes > usable:
+            run = self.together[place]
+            if run.is_refused or run.live_bytes > bytes_of(self.memory):
                 return False
-            return not self.is_near(place) or stopped_at(run.script, usable) is None
+            return not self.is_near(place) or self._stop(place) is None
         passes = self.passes(place)
         if isinstance(self.memory, int):
             return not refused(passes)
@@ -326,6 +329,23 @@ class Tried:
             return False
         used = passes.room if self.is_near(place) else None
         return used is None or used.fits
+
+    def _stop(self, place: int) -> str | None:
+        """Where memory runs out in a run of `together`; None if it does not."""
+        if place not in self.stops:
+            run = self.together[place]
+            self.stops[place] = stopped_at(run.script, bytes_of(self.memory), run.live_bytes)
+        return self.stops[place]
+
+    def used(self, place: int) -> InMemory | None:
+        """A candidate's run in the memory, if it was passed with others."""
+        run = self.together.get(place)
+        if run is None or run.is_refused:
+            return None
+        stopped, script, usable = self._stop(place), run.script, bytes_of(self.memory)
+        if stopped is None:
+            return InMemory(True, capacity=usable, play=lambda: play(script, usable))
+        return InMemory(False, stopped_at=stopped, play=lambda: play(script))
 
 
 def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
@@ -435,8 +455,12 @@ def _reserved(tried: Tried, places: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def _answer(vary: Vary, tried: Tried, edge: Edge) -> Answer:
     candidates, after, memory_bytes = tried.candidates, edge.place + 1, bytes_of(tried.memory)
-    largest = _candidate(tried.passes(edge.place), memory_bytes) if after else None
-    following = _candidate(tried.passes(after), memory_bytes) if after < len(candidates) else None
+
+    def candidate_at(place: int) -> Candidate:
+        return _candidate(tried.passes(place), memory_bytes, tried.used(place))
+
+    largest = candidate_at(edge.place) if after else None
+    following = candidate_at(after) if after < len(candidates) else None
     return Answer(
         vary=vary,
         mode=tried.mode,

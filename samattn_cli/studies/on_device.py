@@ -153,7 +153,7 @@ def room(passes: Passes, device: Device) -> InMemory:
     from ..tape.plays import play, stopped_at
 
     script, cuda, usable = *found, device.usable_bytes
-    stopped = stopped_at(script, usable)
+    stopped = stopped_at(script, usable, passes.peak_bytes)
     if stopped is None:
         return InMemory(
             True, lambda: replayed(passes, cuda, usable), capacity=usable, play=lambda: play(script, usable)

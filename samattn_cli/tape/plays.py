@@ -25,6 +25,8 @@ ELSEWHERE = 0
 EMPTY = -1
 """Stands for a request that is freed: the cache is emptied."""
 UNLIMITED = sys.maxsize
+LIKELY = 0.9
+"""The share of a memory that is live in runs for which it is likely to be too small, or to be just enough."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,15 @@ def play(script: Script, capacity: int | None = None) -> Played:
     return Played(UNIT * memory.peak_reserved, UNIT * peak)
 
 
-def stopped_at(script: Script, capacity: int) -> str | None:
+def stopped_at(script: Script, capacity: int, live_bytes: int = 0) -> str | None:
     """The part and phase in which a memory of so many bytes runs out; None if it does not.
 
-    The pools share nothing but the device's memory, and reserve no less later on. So each is played by itself: if both reserve
+    If most of the memory is live, as the caller may know, all is played at once, because more is likely to be reserved than there
+    is. Else the pools share nothing but the device's memory, and reserve no less later on. So each is played by itself: if both reserve
     no more than there is, the run fits. Otherwise all is played, because the allocator releases free segments before it gives up.
     """
+    if live_bytes > LIKELY * capacity:
+        return play(script, capacity).stopped_at
     left = capacity // UNIT
     large = reserved_by(is_large, script, left)
     if large is not None and most_small(script) <= left - large:

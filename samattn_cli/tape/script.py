@@ -21,6 +21,7 @@ from .replay import Place, Player, StepPlayer
 from .requests import FREE, FREE_ELSEWHERE, FREE_LAST, Key, Program
 from .segments import ForwardPass
 from .storage import Dim, Storage
+from .symbols.lanes import Lanes
 from .training import TrainingStep
 
 NOWHERE: Section = ("", "forward")
@@ -55,10 +56,10 @@ def form_of(program: Program, workspaces: dict[int, int]) -> Form:
     libraries: dict[int, None] = {}
     made = 0
     for nbytes, key, _ in program.requests:
-        if nbytes > 0:
+        if isinstance(nbytes, Lanes) or nbytes > 0:
             numbers[key] = made
             made += 1
-            events.append(-(-nbytes // UNIT))
+            events.append(_units(nbytes))
         elif nbytes == FREE:
             events.append(-1 - numbers.pop(key))
         elif nbytes in (FREE_ELSEWHERE, FREE_LAST):
@@ -67,8 +68,13 @@ def form_of(program: Program, workspaces: dict[int, int]) -> Form:
         elif nbytes not in libraries and workspaces.get(nbytes):
             libraries[nbytes] = None
             made += 1
-            events.append(-(-workspaces[nbytes] // UNIT))
+            events.append(_units(workspaces[nbytes]))
     return Form(tuple(events), tuple(frees), tuple(numbers.items()), made, tuple(libraries))
+
+
+def _units(nbytes: Any) -> Any:
+    """The units of a request; where its size has lanes, its bytes, because only some lanes will be asked for."""
+    return nbytes if type(nbytes) is Lanes else -(-nbytes // UNIT)
 
 
 class Writer(Allocator):
@@ -89,7 +95,7 @@ class Writer(Allocator):
         """The number of the request; None for 0 bytes."""
         if not nbytes:
             return None
-        self.events.append(-(-nbytes // UNIT))
+        self.events.append(_units(nbytes))
         self.made += 1
         return self.made - 1
 
@@ -238,7 +244,7 @@ def at_lane(script: Script, lane: int) -> Script:
 
 
 def _at(event: Any, lane: int) -> int:
-    return event if type(event) is int else int(event.numbers[lane])
+    return event if type(event) is int else -(-int(event.numbers[lane]) // UNIT)
 
 
 def _parts(pieces: list[Piece], marks: list[tuple[int, Section, bool]]) -> Iterator[Part]:
