@@ -83,13 +83,11 @@ class Passes:
     def refused(self) -> tuple[str, Refused] | None:
         """The first operation of the run's mode that CUDA cannot launch, if there is one, and why it cannot."""
         torch = self.config.run.torch_version
-        found = (
-            (".".join(filter(None, (section, op.name.removesuffix(".backward")))), refused(op, torch))
-            for (section, _), ops in self.sections.items()
-            for op in ops
-            if op.choice is not None
-        )
-        return next(((name, why) for name, why in found if why is not None), None)
+        for (section, _), ops in self.sections.items():
+            for op in ops:
+                if op.choice is not None and (why := refused(op, torch)) is not None:
+                    return ".".join(filter(None, (section, op.name.removesuffix(".backward")))), why
+        return None
 
     @cached_property
     def all_global(self) -> Passes:

@@ -163,11 +163,7 @@ class Recorder:
     def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
         """Free the storages of `tensors`, except the storage of `keep`."""
         kept = None if keep is None else keep.storage
-        storages: list[Storage] = []
-        for tensor in tensors:
-            storage = tensor.storage
-            if storage is not kept and storage not in storages:
-                storages.append(storage)
+        storages = dict.fromkeys([tensor.storage for tensor in tensors if tensor.storage is not kept])
         if storages:
             self._free(tuple(storages))
 
