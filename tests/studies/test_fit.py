@@ -118,10 +118,11 @@ def test_a_smaller_resolution_at_which_only_the_allocator_finds_no_room_is_found
     written = Counter()
 
     def counted(step, cuda):
-        written[step.config] += 1
+        written[step.config.run.mode] += 1
         return script_of(step, cuda)
 
-    monkeypatch.setattr("samattn_cli.tape.script.script_of", counted)
+    for module in ("tape.script", "studies.joint_runs"):
+        monkeypatch.setattr(f"samattn_cli.{module}.script_of", counted)
     asked = Asked(vary=["resolution"], modes=["training"], kernels=["eager"])
     (answer,) = fit(config, device, asked).answers
     assert (answer.label, answer.next_label) == ("1040x1040", "1056x1056")
