@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from _signal import SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -22,6 +23,8 @@ def run() -> None:
     """
     gc.set_threshold(100_000)
     sys.unraisablehook = _unraisable
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, _on_interrupt)
     try:
         _run(sys.argv[1:])
         code = 0
@@ -44,11 +47,24 @@ def run() -> None:
 AGAIN_S = 0.01
 
 
+def _on_interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt; while torch is imported, which swallows it or aborts the process, when that is done."""
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    if not getattr(spec, "_initializing", False):
+        raise KeyboardInterrupt
+    _interrupt_again()
+
+
 def _unraisable(error: sys.UnraisableHookArgs) -> None:
     """Interrupt once more where Ctrl-C came in a callback, such as that of a weak reference, which raises nothing."""
     if error.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(error)
         return
+    _interrupt_again()
+
+
+def _interrupt_again() -> None:
+    """Interrupt once more, a moment later."""
     from threading import Timer
 
     Timer(AGAIN_S, _interrupt).start()
@@ -56,7 +72,7 @@ def _unraisable(error: sys.UnraisableHookArgs) -> None:
 
 def _interrupt() -> None:
     """Send Ctrl-C's signal to the main thread, which wakes it where it waits; on Windows it is interrupted when it goes on."""
-    import signal
+    from signal import pthread_kill
     from threading import main_thread
 
     thread = main_thread().ident
@@ -65,7 +81,7 @@ def _interrupt() -> None:
 
         interrupt_main()
     else:
-        signal.pthread_kill(thread, signal.SIGINT)
+        pthread_kill(thread, SIGINT)
 
 
 def _help_to_nowhere(words: list[str]) -> int:

@@ -14,6 +14,7 @@ import termios
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -489,6 +490,25 @@ def test_an_interrupt_in_a_callback_is_raised_again(monkeypatch) -> None:
     try:
         with pytest.raises(KeyboardInterrupt):
             interrupted_in_a_callback()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def imported(spec) -> None:
+    spec._initializing = False
+    time.sleep(30)
+
+
+def test_an_interrupt_while_torch_is_imported_comes_after_it(monkeypatch) -> None:
+    """torch's C++ drops an interrupt in its import of NumPy, and aborts in that of torch.distributed."""
+    spec = SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__spec__=spec))
+    before = signal.signal(signal.SIGINT, cli._on_interrupt)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(5 * cli.AGAIN_S)
+        with pytest.raises(KeyboardInterrupt):
+            imported(spec)
     finally:
         signal.signal(signal.SIGINT, before)
 
