@@ -9,17 +9,19 @@ from typing import Any
 from ..records import fields, replace
 from .applicable_keys import unused_keys
 from .model import EncoderConfig, RunConfig
+from .torch_versions import FORMER_DEFAULT
 
 
 def config_hash(config: EncoderConfig) -> str:
     """SHA-256 of a config's keys as canonical JSON, without its name, its description and keys at their default.
 
-    So a recording stays valid when the config is renamed, or when samattn gets a new key.
+    So a recording stays valid when the config is renamed, or when samattn gets a new key or another default of `run.torch`.
     """
     run, plain = config.run, RunConfig()
     unread = [*unused_keys("mode", run.mode)]
     if run.mode == "inference":  # what trains, and whether blocks are checkpointed, decides the graph
         unread += ["optimizer"] if run.grad else ["optimizer", "checkpointing", "trains"]
+    unread += ["torch"] if run.torch_version == FORMER_DEFAULT else []
     run = replace(run, **{key: getattr(plain, key) for key in unread})
     keys = _without_defaults(replace(config, run=run, name="encoder", description=""))
     return _sha256(json.dumps(keys, sort_keys=True, separators=(",", ":")).encode())

@@ -50,7 +50,7 @@ from .registry import (
     summaries,
 )
 from .slots import sides_of
-from .torch_versions import DEFAULT, known, parse_torch, version_of, words
+from .torch_versions import DEFAULT, FSDP_REDUCES_AS_SHARDS_SINCE, known, parse_torch, version_of, words
 from .torch_versions import RANGE as TORCH_RANGE
 from .torch_versions import Version as TorchVersion
 from .trained import parse_trains, trained_parts
@@ -429,7 +429,8 @@ class RunConfig:
     )
     reduce_dtype: str = key(
         choice("none", *ITEM_BYTES, also=DTYPE_NAMES),
-        "Type in which FSDP2 reduces gradients (MixedPrecisionPolicy). none: the type in which they are computed.",
+        "Type in which FSDP2 reduces gradients (MixedPrecisionPolicy). none: that of the shards; before torch 2.15 that in which "
+        "gradients are computed.",
         example="float32",
         default="none",
     )
@@ -475,8 +476,8 @@ class RunConfig:
     torch: str = key(
         parsed(parse_torch, f"a version of torch, {TORCH_RANGE}", number(0, 100), TEXT, words=known()),
         f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run, the workspaces of cuBLAS and cuBLASLt, and "
-        "whether ReLU in place copies the gradient of a linear layer (Swin V2's bias, before 2.15). All other rules of memory are those "
-        "of 2.14.",
+        "which gradients autograd copies where the output of a linear layer is changed in place (Swin V2's bias, LoRA; before 2.15). "
+        "All other rules of memory are those of 2.14 and 2.15.",
         example="2.13",
         default=words(DEFAULT),
     )
@@ -534,6 +535,13 @@ class RunConfig:
     def computes_in(self) -> str:
         """Type of the weights that operations read, and of activations: that of FSDP2's policy, or that of the weights."""
         return self.dtype if not self.is_fsdp or self.param_dtype == "none" else self.param_dtype
+
+    @property
+    def reduces_in(self) -> str:
+        """Type in which FSDP2 reduces gradients."""
+        if self.reduce_dtype != "none":
+            return self.reduce_dtype
+        return self.dtype if self.torch_version >= FSDP_REDUCES_AS_SHARDS_SINCE else self.computes_in
 
     @property
     def keeps_graph(self) -> bool:

@@ -18,6 +18,7 @@ from .kernels import unfit_heads, unfit_kernel, unfit_positions
 from .model import OF_FSDP, SHARDED
 from .placement import GLOBAL_VALUES, each_is
 from .registry import BLOCKS, NONE, TRANSITIONS
+from .torch_versions import DEFAULT, FSDP_REDUCES_AS_SHARDS_SINCE, version_of
 from .tree import Loc, Node, Where
 from .wording import field_at, short
 
@@ -223,12 +224,19 @@ class Rules:
         if autocast not in {None, "none"} and self._get("run", "param_dtype") not in {None, "none"}:
             text = f"run.autocast with run.param_dtype, in run.parallel {parallel}, is not derived yet: set one of them"
             yield self.tree.find(("run", "autocast")).where, Message("not-derived-yet", text)
-        own, gathered, reduced = (self._get("run", key) for key in ("dtype", "param_dtype", "reduce_dtype"))
+        own, gathered, asked = (self._get("run", key) for key in ("dtype", "param_dtype", "reduce_dtype"))
         computed = own if gathered == "none" else gathered
-        if None in {computed, reduced} or reduced in {"none", computed} or (computed, reduced) == WIDENED:
+        torch = version_of(str(self._get("run", "torch"))) or DEFAULT
+        by_default = own if torch >= FSDP_REDUCES_AS_SHARDS_SINCE else computed
+        reduced = by_default if asked == "none" else asked
+        if None in {computed, reduced} or reduced == computed or (computed, reduced) == WIDENED:
             return
-        text = f"run.reduce_dtype {reduced} of gradients in {computed} is not derived yet: leave it out"
-        yield self.tree.find(("run", "reduce_dtype")).where, Message("not-derived-yet", text)
+        text = (
+            f"gradients in {computed} that FSDP2 reduces in {reduced} (run.reduce_dtype {asked}) are not derived yet: "
+            f"set run.reduce_dtype {computed}"
+        )
+        place = "param_dtype" if asked == "none" else "reduce_dtype"
+        yield self.tree.find(("run", place)).where, Message("not-derived-yet", text)
 
     def _mlp(self, number: int) -> Iterator[tuple[Where, Message]]:
         width = self._get("stages", number, "embed_dim")

@@ -12,8 +12,10 @@ Version = tuple[int, int]
 OLDEST: Version = (2, 6)
 """Also the oldest that the cross-check is tested with, as in pyproject.toml and in the matrix of .github/workflows/ci.yml."""
 NEWEST: Version = (2, 15)
-DEFAULT: Version = (2, 14)
-"""Of `run.torch`: the version that all recordings of dry runs are of."""
+DEFAULT: Version = (2, 15)
+"""Of `run.torch`: what `pip install torch` installs. It is the same on every machine, so that figures are."""
+FORMER_DEFAULT: Version = (2, 14)
+"""Before that one. Recordings of then have it in their configs; which torch ran, their fingerprints say."""
 
 PER_CALL_SINCE: Version = (2, 15)
 """Since then cuBLAS and cuBLASLt take their workspaces anew in each call, and give them back (`tape/inside.py`)."""
@@ -21,6 +23,11 @@ PER_CALL_SINCE: Version = (2, 15)
 LINEAR_IS_VIEW_BEFORE: Version = (2, 15)
 """The first torch whose linear layer with a bias returns a tensor of its own for inputs (..., N, C); before, a view of a matrix. Source:
 _flatten_nd_linear in aten/src/ATen/native/Linear.cpp, as seen in the graph of autograd of torch 2.14.1 and 2.15.0."""
+
+FSDP_REDUCES_AS_SHARDS_SINCE: Version = (2, 15)
+"""Since then FSDP2 reduces gradients in the type of the shards where no other is named, and not in that of the gathered weights. Since
+then, too, the buffer of an all-gather in the forward goes before the next one is copied out, and not after. Sources:
+torch/distributed/fsdp/_fully_shard, unsharded_grad_dtype in _fsdp_param.py and wait_for_unshard in _fsdp_param_group.py of 2.14.1 and 2.15.0."""
 
 VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)?(\+\w*)?")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import Message
+from ..records import replace
 from .allocator_settings import AllocatorSettings, settings_of
 from .model import RunConfig
 from .torch_versions import DEFAULT, LINEAR_IS_VIEW_BEFORE
@@ -27,11 +28,12 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         yield Message(
             CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
         )
-    copies_less = run.torch_version >= LINEAR_IS_VIEW_BEFORE and run.mode == "training"
-    if run.torch_version != DEFAULT and run.attention == "eager" and not on_cuda and not copies_less:
+    is_view, is_by_default = (version < LINEAR_IS_VIEW_BEFORE for version in (run.torch_version, DEFAULT))
+    copies = run.mode == "training" and is_view != is_by_default
+    if run.torch_version != DEFAULT and run.attention == "eager" and not on_cuda and not copies:
         text = (
-            "it decides which kernels sdpa and fused attention run, and cuBLASLt's workspace on a CUDA device: use "
-            "run.attention sdpa, or add --device, such as --device a100_80"
+            "it decides which kernels sdpa and fused attention run, what gradients autograd copies, and the workspaces of "
+            "cuBLAS on a CUDA device: use run.attention sdpa or run.mode training, or add --device, such as --device a100_80"
         )
         yield Message(CODE, f"run.torch {run.torch} has no effect here: {text}")
     yield from _of_fsdp(run)
@@ -51,7 +53,8 @@ def _of_fsdp(run: RunConfig) -> Iterator[Message]:
         return
     if run.param_dtype == run.dtype:
         yield Message(CODE, f"run.param_dtype {run.dtype} has no effect: it is the type of the weights")
-    if run.reduce_dtype == run.computes_in:
+    if run.reduce_dtype == replace(run, reduce_dtype="none").reduces_in:
         yield Message(
-            CODE, f"run.reduce_dtype {run.reduce_dtype} has no effect: gradients are computed in this type"
+            CODE,
+            f"run.reduce_dtype {run.reduce_dtype} has no effect: gradients are reduced in this type without it",
         )

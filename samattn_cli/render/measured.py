@@ -6,7 +6,6 @@ from rich.text import Text
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
-from ..encoder.torch_versions import DEFAULT
 from ..reports.recording import CUDA_GRAPHS, MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_size
 from .elements import Table
@@ -25,7 +24,7 @@ def compile_notes(mode: str) -> tuple[str, ...]:
 
 
 def case_name(config: EncoderConfig) -> str:
-    """What tells a case from the others."""
+    """What tells a case from the others; which torch ran them all, their recording says."""
     run = config.run
     words = [
         config.name,
@@ -38,7 +37,6 @@ def case_name(config: EncoderConfig) -> str:
     ]
     words += ["without no_grad"] * run.keeps_graph
     words += how_it_steps(run) if run.mode == "training" else ()
-    words += [f"torch {run.torch}"] * (run.torch_version != DEFAULT)
     words += [run.allocator] * bool(run.allocator)
     return " ".join([*words, *how_it_checkpoints(run), *["TF32"] * run.tf32])
 

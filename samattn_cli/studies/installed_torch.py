@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..encoder.registry import REFERENCE
-from ..encoder.torch_versions import NEWEST, OLDEST, PER_CALL_SINCE, Version, version_of, words
+from ..encoder.torch_versions import (
+    NEWEST,
+    OLDEST,
+    PER_CALL_SINCE,
+    Version,
+    version_of,
+    words,
+)
 from ..figures import PEAKS
 from ..records import replace
 from ..reports.analysis import Finding
@@ -16,7 +23,7 @@ from .torch_version import installed
 
 
 def of_installed_torch(passes: Passes) -> Iterator[Finding]:
-    """Both peaks, if they differ: those of a CUDA device, or else those of tensors."""
+    """Both peaks, if they differ: those of tensors, or else what a CUDA device allocates. Or why it cannot run the encoder at all."""
     run = passes.config.run
     if not (_other_kernels(passes) or _on_cuda(passes)):
         return  # before torch is looked for, which takes time
@@ -24,20 +31,48 @@ def of_installed_torch(passes: Passes) -> Iterator[Finding]:
     if version is None or version == run.torch_version or not OLDEST <= version <= NEWEST:
         return
     other = Passes(replace(passes.config, run=replace(run, torch=words(version))), passes.device)
-    if _other_kernels(passes):
-        why, figures = "other kernels of attention run", [each.figures for each in (passes, other)]
-        here, there = (format_bytes(getattr(each, PEAKS[run.mode])) for each in figures)
-    elif _other_workspaces(passes, version):
-        why, used = "cuBLAS takes its workspaces otherwise", [each.in_memory for each in (passes, other)]
-        here, there = (format_bytes((each and each.allocated_bytes) or 0) for each in used)
-    else:
+    if _refused(passes):
         return
-    if here != there:
+    if why := _refused(other):
         yield Finding(
             "installed-torch",
-            f"These figures are for torch {run.torch}: the {run.mode} peak is {here}. With torch {words(version)}, which is "
-            f"installed, {why}, and it is {there} ({options('--set', (f'run.torch={words(version)}',))}).",
+            f"These figures are for torch {run.torch}. With torch {words(version)}, which is installed, this run stops with an "
+            f"error. {why}.",
         )
+        return
+    for why, *peaks in _differences(passes, other, version):
+        here, there = map(format_bytes, peaks)
+        if here != there:
+            yield Finding(
+                "installed-torch",
+                f"These figures are for torch {run.torch}: the {run.mode} peak is {here}. With torch {words(version)}, which is "
+                f"installed, {why}, and it is {there} ({options('--set', (f'run.torch={words(version)}',))}).",
+            )
+            return
+
+
+def _differences(passes: Passes, other: Passes, version: Version) -> Iterator[tuple[str, int, int]]:
+    """In what the versions may differ, and both peaks."""
+    if _other_kernels(passes):
+        yield "other kernels of attention run", _of_tensors(passes), _of_tensors(other)
+    if _other_workspaces(passes, version):
+        yield "cuBLAS takes its workspaces otherwise", _allocated(passes), _allocated(other)
+
+
+def _of_tensors(passes: Passes) -> int:
+    peak: int = getattr(passes.figures, PEAKS[passes.config.run.mode])
+    return peak
+
+
+def _allocated(passes: Passes) -> int:
+    used = passes.in_memory
+    return (used and used.allocated_bytes) or 0
+
+
+def _refused(passes: Passes) -> str:
+    """Why a CUDA device cannot launch the run; "" if it can."""
+    used = passes.in_memory
+    return used.refused if used else ""
 
 
 def _other_kernels(passes: Passes) -> bool:

@@ -11,8 +11,9 @@ from ..encoder.model import EncoderConfig, Section
 from ..errors import UsageError
 from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import Fingerprint, MeasuredCase, Recording
-from .on_device import as_measured, cuda_of_recording, replayed
+from .on_device import cuda_of_recording, replayed
 from .passes import Passes
+from .torch_version import with_torch
 
 WHOLE = ("encoder", "pass")
 COMPILED = "torch.compile ran it, but samattn derives the memory of eager PyTorch"
@@ -54,7 +55,7 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
 def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
     if fingerprint.compiled:
         return JudgedCase(case.config, fingerprint.device, fingerprint.kind, COMPILED, 0, None, ())
-    passes = Passes(as_measured(case.config, fingerprint), on_cpu=fingerprint.kind == "cpu")
+    passes = Passes(with_torch(case.config, fingerprint.torch), on_cpu=fingerprint.kind == "cpu")
     cuda = cuda_of_recording(fingerprint)
     predicted = replayed(passes, cuda).sections if cuda else passes.section_peaks
     whole, layers, message = None, [], case.message or case.status

@@ -21,7 +21,7 @@ from .grid import plain
 from .machine import available_bytes
 from .passes import Passes
 from .predicted import with_prediction
-from .torch_version import installed
+from .torch_version import installed, with_torch
 
 SIZE = "image_size"
 A_SIZE = re.compile(r"[1-9]\d*(x[1-9]\d*)?")
@@ -131,7 +131,7 @@ def measure_case(
         UsageError: if the config asks for another torch than the one that would be measured.
     """
     _refuse_other_torch(config)
-    predicted = Passes(config, on_cpu=device == "cpu").peak_bytes
+    predicted = Passes(with_torch(config, installed()), on_cpu=device == "cpu").peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
     outcome = outcome or ask_outcome(config, device, snapshot, repeats, compiled)
     case = MeasuredCase(

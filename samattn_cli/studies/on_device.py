@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.allocator_settings import settings_of
-from ..encoder.torch_versions import nearest, words
-from ..records import dataclass, replace
+from ..records import dataclass
 from ..tape.sdpa_rules import MOST_BLOCKS
 from ..units import rounded
 
@@ -249,14 +248,6 @@ def cuda_of_recording(made_by: Fingerprint) -> Cuda | None:
     return Cuda(
         capability, made_by.multiprocessors, made_by.threads_per_multiprocessor, has_cudnn_attention=False
     )
-
-
-def as_measured(config: EncoderConfig, made_by: Fingerprint) -> EncoderConfig:
-    """A config with the version of torch that measured it, whose kernels and workspaces it had; the nearest that is known."""
-    version = nearest(made_by.torch)
-    if version is None or made_by.kind == "cpu":
-        return config
-    return replace(config, run=replace(config.run, torch=words(version)))
 
 
 def replayed(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:

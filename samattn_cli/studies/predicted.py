@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..records import replace
 from ..reports.recording import Fingerprint, MeasuredCase
-from .on_device import as_measured, cuda_of_recording, replayed
+from .on_device import cuda_of_recording, replayed
 from .passes import Passes
+from .torch_version import with_torch
 
 
 def with_prediction(case: MeasuredCase, made_by: Fingerprint) -> MeasuredCase:
@@ -16,7 +17,7 @@ def with_prediction(case: MeasuredCase, made_by: Fingerprint) -> MeasuredCase:
     if made_by.compiled or case.predicted_bytes is None:
         return case
     cuda = cuda_of_recording(made_by)
-    used = None if cuda is None else replayed(Passes(as_measured(case.config, made_by)), cuda)
+    used = None if cuda is None else replayed(Passes(with_torch(case.config, made_by.torch)), cuda)
     allocated, reserved = (None, None) if used is None else (int(used.allocated), int(used.reserved))
     measured = case.measured
     workspace = 0 if measured is None or used is not None else measured.workspace_bytes

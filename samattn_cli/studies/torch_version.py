@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..encoder.torch_versions import OLDEST, version_of, words
+from ..encoder.model import EncoderConfig
+from ..encoder.torch_versions import OLDEST, nearest, version_of, words
+from ..records import replace
 
 
 def installed() -> str:
@@ -13,6 +15,12 @@ def installed() -> str:
         return version("torch")
     except PackageNotFoundError:
         return ""
+
+
+def with_torch(config: EncoderConfig, torch: str) -> EncoderConfig:
+    """A config with the version of torch that runs it, such as "2.13.0+cpu", or the nearest that is known; itself if there is none."""
+    version = nearest(torch)
+    return config if version is None else replace(config, run=replace(config.run, torch=words(version)))
 
 
 def too_old() -> str:

@@ -1,6 +1,6 @@
 """FSDP2: what a rank holds of each group of weights, in bytes.
 
-Source: PyTorch 2.14.1, torch/distributed/fsdp/_fully_shard (_fsdp_param.py, _fsdp_param_group.py, _fsdp_collectives.py), and
+Source: PyTorch 2.14.1 and 2.15.0, torch/distributed/fsdp/_fully_shard (_fsdp_param.py, _fsdp_param_group.py, _fsdp_collectives.py), and
 aten/src/ATen/native/cuda/TensorShape.cu for the tables that its two copies take:
 
 - A group is what one call of fully_shard communicates together: here a block; the root has all other weights.
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from ..encoder.model import RunConfig
+from ..encoder.torch_versions import FSDP_REDUCES_AS_SHARDS_SINCE
 from ..records import dataclass
 from ..units import INT64_BYTES, ITEM_BYTES
 from .inside import Cuda
@@ -49,6 +50,7 @@ class Sharding:
         gathered_item_bytes: of a number of what is gathered.
         reduced_item_bytes: of a number of gradients as they are reduced.
         is_offloaded: whether shards are in the host's memory.
+        keeps_buffer: whether the buffer of a group's all-gather, in the forward, stays until the next group is copied out.
     """
 
     gpus: int
@@ -58,6 +60,7 @@ class Sharding:
     reduced_item_bytes: int
     casts: bool
     is_offloaded: bool
+    keeps_buffer: bool
 
     @classmethod
     def of(cls, run: RunConfig) -> Sharding:
@@ -65,9 +68,16 @@ class Sharding:
         reshards = run.reshards
         kept_over = run.gpus if reshards is True else int(reshards)
         gathered = ITEM_BYTES[run.computes_in]
-        reduced = gathered if run.reduce_dtype == "none" else ITEM_BYTES[run.reduce_dtype]
-        casts = run.computes_in != run.dtype
-        return cls(run.gpus, kept_over, ITEM_BYTES[run.dtype], gathered, reduced, casts, run.is_offloaded)
+        return cls(
+            gpus=run.gpus,
+            kept_over=kept_over,
+            item_bytes=ITEM_BYTES[run.dtype],
+            gathered_item_bytes=gathered,
+            reduced_item_bytes=ITEM_BYTES[run.reduces_in],
+            casts=run.computes_in != run.dtype,
+            is_offloaded=run.is_offloaded,
+            keeps_buffer=run.torch_version < FSDP_REDUCES_AS_SHARDS_SINCE,
+        )
 
 
 @dataclass(frozen=True)

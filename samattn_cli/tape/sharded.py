@@ -1,10 +1,11 @@
 """FSDP2 in the allocator: shards, gathered weights and the buffers of collectives, in the order in which torch makes them.
 
-Source: PyTorch 2.14.1, torch/distributed/fsdp/_fully_shard; compared with it in dry runs. `fsdp.py` has the sizes.
+Source: PyTorch 2.14.1 and 2.15.0, torch/distributed/fsdp/_fully_shard; compared with it in dry runs. `fsdp.py` has the sizes.
 
 - The buffer of an all-gather is allocated on a stream of its own, as is the output of a reduce-scatter; all else is on the
   default stream. A stream reuses its own blocks alone.
-- In the forward, the buffer of a group is freed when the next group has been gathered.
+- In the forward, the buffer of a group is freed when the next group has been gathered: before torch 2.15 after that is copied out,
+  and since then before.
 - In the backward, the group that runs before is gathered ahead as soon as a group is there. When the gradient of a block's
   input is there, its weights go, its gradients are copied into the input of a reduce-scatter, and go too. That input stays
   until the next block is there.
@@ -105,9 +106,12 @@ class Sharded:
     def before_forward(self, name: str) -> None:
         """The weights of a group are gathered, and the buffer of the group before goes."""
         self._gather(name)
-        copied = self._copy_out(name)
-        self._free(self.last_buffer)
-        self.last_buffer = copied
+        before, self.last_buffer = self.last_buffer, None
+        if not self.sharding.keeps_buffer:
+            self._free(before)
+        self.last_buffer = self._copy_out(name)
+        if self.sharding.keeps_buffer:
+            self._free(before)
 
     def after_forward(self, name: str) -> None:
         """The weights of a block go, or all but a rank's part of them."""

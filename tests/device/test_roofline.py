@@ -367,8 +367,8 @@ def test_an_encoder_fits_where_its_peak_is_at_most_what_a_process_has():
     config = load_config("sam_vit_h")
     peak = Passes(config).peak_bytes
     found = analyze(config, device=load_device("l4"), verify=False).device
-    assert (peak, found.allocated_bytes, found.fits) == (5_922_952_192, 5_998_580_736, True)
-    assert found.spare_bytes == found.usable_bytes - 5_998_580_736
+    assert (peak, found.allocated_bytes, found.fits) == (5_922_952_192, 5_990_061_056, True)
+    assert found.spare_bytes == found.usable_bytes - 5_990_061_056
     other = replace(H100, compute_capability=None)  # where what is live decides
     for spare, fits in ((0, True), (-1, False)):
         reserved = H100.memory_bytes - peak - spare

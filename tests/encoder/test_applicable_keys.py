@@ -232,6 +232,10 @@ def test_keys_of_ddp_and_of_the_scaler_need_what_they_are_of(overrides, problem)
             [*FSDP, "run.reduce_dtype=bfloat16"],
             "override run.reduce_dtype=bfloat16: [not-derived-yet] run.reduce_dtype float32",
         ),
+        (
+            [*FSDP, "run.param_dtype=float16"],  # torch 2.15 reduces in the type of the shards
+            "override run.param_dtype=float16: [not-derived-yet] run.reduce_dtype float32",
+        ),
     ],
 )
 def test_what_is_sharded_needs_a_number_of_gpus_and_what_is_resharded_a_divisor_of_it(overrides, problem):

@@ -3,6 +3,7 @@
 import pytest
 
 from samattn_cli.encoder.hash import config_hash
+from samattn_cli.encoder.torch_versions import DEFAULT, FORMER_DEFAULT, words
 from samattn_cli.errors import ConfigError
 from samattn_cli.files.load import load_config
 from tests.support.problems import problems_of
@@ -50,6 +51,9 @@ def test_an_option_keeps_the_zero_that_a_number_of_a_file_loses():
     assert said == "config: [unknown-torch-version] run.torch torch 2.1 2.6 to 2.15 2.10 quotes"
 
 
-def test_the_version_that_is_the_default_does_not_change_the_hash():
-    assert config_hash(load_config("vit_b", ["run.torch=2.14"])) == config_hash(load_config("vit_b"))
+def test_a_version_that_is_or_was_the_default_does_not_change_the_hash():
+    """A recording has the version that was the default then, whichever torch ran."""
+    for version in (DEFAULT, FORMER_DEFAULT):
+        named = load_config("vit_b", [f"run.torch={words(version)}"])
+        assert config_hash(named) == config_hash(load_config("vit_b"))
     assert config_hash(load_config("vit_b", ["run.torch=2.13"])) != config_hash(load_config("vit_b"))

@@ -29,11 +29,20 @@ SPLIT, THRESHOLD = "max_split_size_mb:64", "garbage_collection_threshold:0.6"
         ({"tf32": True, "dtype": "float16"}, True, True, ["run.tf32"]),
         ({"tf32": True, "allocator": SPLIT}, False, False, ["run.allocator", "run.tf32"]),
         ({"torch": "2.13"}, False, True, ["run.torch"]),
+        ({"torch": "2.14", "mode": "training"}, False, True, []),  # a linear layer returns a view
         ({"torch": "2.11"}, True, True, []),  # cuBLASLt's workspace is 1 MiB larger than in 2.14
         ({"torch": "2.13", "attention": "sdpa"}, True, True, []),
         ({**FSDP, "param_dtype": "float32"}, True, True, ["run.param_dtype"]),
         ({**FSDP, "reduce_dtype": "float32"}, True, True, ["run.reduce_dtype"]),
-        ({**FSDP, "param_dtype": "bfloat16", "reduce_dtype": "float32"}, True, True, []),
+        ({**FSDP, "param_dtype": "bfloat16", "reduce_dtype": "bfloat16"}, True, True, []),
+        (
+            {**FSDP, "param_dtype": "bfloat16", "reduce_dtype": "bfloat16", "torch": "2.14"},
+            True,
+            True,
+            ["run.reduce_dtype"],
+        ),
+        ({**FSDP, "param_dtype": "bfloat16", "reduce_dtype": "float32"}, True, True, ["run.reduce_dtype"]),
+        ({**FSDP, "param_dtype": "bfloat16", "reduce_dtype": "float32", "torch": "2.14"}, True, True, []),
         ({**FSDP, "param_dtype": "bfloat16", "tf32": True}, True, True, ["run.tf32"]),
     ],
 )

@@ -40,22 +40,28 @@ def test_the_installed_torch_is_named_where_the_peak_differs_with_it(monkeypatch
 def test_both_figures_are_said(monkeypatch):
     monkeypatch.setattr(installed_torch, "installed", lambda: "2.13.0+cpu")
     (finding,) = installed_torch.of_installed_torch(Passes(config()))
-    for word in ("2.14", "2.13"):
+    for word in ("2.15", "2.13"):
         assert format_bytes(Passes(config(f"run.torch={word}")).peak_bytes) in finding.message
     assert "--set run.torch=2.13" in finding.message
+
+
+SDPA_OF_TRANSFORMERS = ("implementation=transformers", "run.attention=sdpa")
 
 
 @pytest.mark.parametrize(
     ("installed", "device", "words", "is_said"),
     [
-        ("2.15.0", "h100", (), True),
-        ("2.13.0", "h100", ("run.torch=2.15",), True),
-        ("2.13.0", "h100", (), False),
-        ("2.15.0", "cpu", (), False),
-        ("2.15.0", None, (), False),
+        ("2.14.1", "h100", (), True),
+        ("2.13.0", "h100", (), True),
+        ("2.13.0", "h100", SDPA_OF_TRANSFORMERS, True),  # whose kernels are the same
+        ("2.15.0", "h100", ("run.torch=2.14",), True),
+        ("2.15.0", "h100", (), False),
+        ("2.13.0", "h100", ("run.torch=2.14",), False),
+        ("2.14.1", "cpu", (), False),
+        ("2.14.1", None, (), False),
     ],
 )
-def test_a_torch_whose_cublas_keeps_no_workspace_is_named_on_a_cuda_device(
+def test_a_torch_that_keeps_the_workspaces_of_cublas_or_not_is_named_on_a_cuda_device(
     monkeypatch, installed, device, words, is_said
 ):
     """One of 32 MiB on an H100, which torch 2.15 gives back after each product; tensors take the same."""
@@ -63,10 +69,26 @@ def test_a_torch_whose_cublas_keeps_no_workspace_is_named_on_a_cuda_device(
     passes = Passes(load_config("vit_b", ["depth=1", *words]), device and load_device(device))
     found = list(installed_torch.of_installed_torch(passes))
     assert [each.code for each in found] == ["installed-torch"] * is_said
-    for version in ("2.14", "2.15") if is_said and not words else ():
-        config = load_config("vit_b", ["depth=1", f"run.torch={version}"])
+    for torch in (installed[:4], passes.config.run.torch) if is_said else ():
+        config = load_config("vit_b", ["depth=1", *words, f"run.torch={torch}"])
         used = Passes(config, passes.device).in_memory
         assert format_bytes(used.allocated_bytes) in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("installed", "words", "says"),
+    [
+        ("2.14.1", (), "error. blocks.0.attn.sdpa: CUDA cannot launch flash"),
+        ("2.15.0", ("run.torch=2.14",), ""),
+    ],
+)
+def test_an_installed_torch_that_cannot_launch_the_run_is_named(monkeypatch, installed, words, says):
+    """64 images of SAM 2 are 65,536 windows."""
+    monkeypatch.setattr(installed_torch, "installed", lambda: installed)
+    sets = ["run.attention=sdpa", "run.dtype=bfloat16", "run.batch_size=64", *words]
+    passes = Passes(load_config("sam2_hiera_t", sets), load_device("h100"))
+    found = [each.message for each in installed_torch.of_installed_torch(passes)]
+    assert [says in each for each in found] == [True] * bool(says)
 
 
 def test_the_report_names_unfused_products_once_with_the_version():

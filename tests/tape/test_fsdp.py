@@ -71,6 +71,20 @@ def test_the_recordings_are_those_of_the_cases_and_of_the_torch_that_is_named():
     assert {run["torch"] for run in RUNS.values()} == {"2.14.1+cu130"}
 
 
+@pytest.mark.parametrize(
+    ("sets", "item_bytes"),
+    [
+        ((), 4),
+        (("run.param_dtype=bfloat16",), 4),
+        (("run.param_dtype=bfloat16", "run.torch=2.14"), 2),
+        (("run.param_dtype=bfloat16", "run.reduce_dtype=bfloat16"), 2),
+    ],
+)
+def test_gradients_are_reduced_in_the_type_of_the_shards_since_torch_2_15(sets, item_bytes):
+    group = training_step(load_config("vit_b", [*OVER_8, "depth=1", *sets])).groups["blocks.0"]
+    assert group.reduced_bytes == BLOCK_OF_VIT_B * item_bytes
+
+
 def test_what_a_rank_of_sam_vit_b_holds_at_the_peak():
     """Figures of torch's FSDPMemTracker on a fake group of 8 ranks (issue 18), in MiB: the kinds that FSDP2 adds."""
     step, used = played("sam_vit_b run.parallel=fsdp2 run.gpus=8")
@@ -88,7 +102,7 @@ def test_what_a_rank_of_sam_vit_b_holds_at_the_peak():
 def test_shards_are_cut_along_the_first_dimension_and_padded():
     assert [shard_of((10, 3), gpus) for gpus in (1, 2, 3, 4, 16)] == [30, 15, 12, 9, 3]
     group = Group(
-        (Weight("w", (10, 3)), Weight("b", (10,), trains=False)), Sharding(4, 2, 4, 2, 4, True, False)
+        (Weight("w", (10, 3)), Weight("b", (10,), trains=False)), Sharding(4, 2, 4, 2, 4, True, False, True)
     )
     assert group.shards == (9, 3)
     assert group.gathered_bytes == (4 * 9 * 2, 4 * 3 * 2)

@@ -77,6 +77,28 @@ UNEXPLAINED = {
 """Runs of later families that differ from torch's, and by how much."""
 
 
+NEWEST_NOT_EQUAL = {
+    # the same runs as with 2.14.1, for the same reasons
+    ("qwen2_5_vl_vision", "reference", "eager", "none", "bfloat16"): (0, 0, 6_144),
+    ("qwen2_5_vl_vision", "reference", "eager", "bfloat16", "float32"): (0, 0, 6_144),
+    ("rf_detr_base", "reference", "sdpa", "none", "bfloat16"): (0, 0, 4_456_448),
+    ("lw_detr_tiny", "reference", "eager", "none", "float32"): (0, 2_097_152, 0),
+    ("hat_x2", "reference", "eager", "bfloat16", "float32"): (0, -2_097_152, 0),
+    ("mobile_sam", "reference", "eager", "bfloat16", "float32"): (0, 2_097_152, 0),
+    ("swin_t", "transformers", "eager", "bfloat16", "float32"): (2_743_296, 0, 3_035_136),
+    ("swin_t", "transformers", "sdpa", "bfloat16", "float32"): (-2_785_280, 0, 2_785_280),
+}
+"""Training steps (preset, implementation, kernel, autocast, type) under torch 2.15 that are not equal, as in `RUN_NOT_EQUAL`."""
+
+
+def newest_difference(run: dict[str, Any]) -> tuple[int, int, int]:
+    """As `difference`, of a run with torch 2.15."""
+    about = run["run"]
+    key = run["preset"], run["implementation"], about["attention"], about["autocast"], about["dtype"]
+    is_known = about["mode"] == "training" and about["checkpointing"] is False
+    return NEWEST_NOT_EQUAL.get(key, (0, 0, 0)) if is_known else (0, 0, 0)
+
+
 @lru_cache(maxsize=64)
 def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usage:
     if config.run.mode == "training":
@@ -114,22 +136,25 @@ def test_a_run_takes_what_torch_counted_as_a_whole_and_in_each_layer_and_kinds_s
     assert cuda is not None
     used = usage(config, cuda)
     assert_peaks_are_those_of_torch(run, used)
-    assert_layers_are_those_of_torch(run, used)
+    assert_layers_are_those_of_torch(run, used, difference(run)[2])
     assert_kinds_sum_to_what_is_allocated_at_the_peak(config, cuda, used)
 
 
 NEWEST_RUNS: list[dict[str, Any]] = json.loads(newest.PATH.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("run", sampled(NEWEST_RUNS, 4), ids=name_of)
+@pytest.mark.parametrize("run", sampled(NEWEST_RUNS, 16), ids=name_of)
 def test_a_run_with_torch_2_15_takes_what_that_torch_counted(run) -> None:
     assert torch_of(run) == "run.torch=2.15"
-    config = config_of(run)
     cuda = cuda_of(load_device(run["device"]))
     assert cuda is not None
-    used = usage(config, replace(cuda, has_cudnn_attention=False))
-    assert (used.allocated, used.reserved) == (run["allocated_bytes"], run["reserved_bytes"])
-    assert_layers_are_those_of_torch(run, used)
+    used = usage(config_of(run), replace(cuda, has_cudnn_attention=False))
+    allocated, reserved, most = newest_difference(run)
+    assert (used.allocated - allocated, used.reserved - reserved) == (
+        run["allocated_bytes"],
+        run["reserved_bytes"],
+    )
+    assert_layers_are_those_of_torch(run, used, most)
 
 
 def assert_peaks_are_those_of_torch(run: dict[str, Any], used: Usage) -> None:
@@ -138,10 +163,9 @@ def assert_peaks_are_those_of_torch(run: dict[str, Any], used: Usage) -> None:
     assert used.reserved - reserved == pytest.approx(run["reserved_bytes"], rel=0.005, abs=2 * MIB)
 
 
-def assert_layers_are_those_of_torch(run: dict[str, Any], used: Usage) -> None:
+def assert_layers_are_those_of_torch(run: dict[str, Any], used: Usage, most: int) -> None:
     ours = {" ".join(section): peak for section, peak in used.sections.items()}
     assert ours.keys() >= run["layers"].keys()  # torch enters no backward of a frozen part
-    *_, most = difference(run)
     assert max(abs(ours[layer] - peak) for layer, peak in run["layers"].items()) <= most
 
 
@@ -263,7 +287,7 @@ def test_a_table_of_joint_positions_is_read_at_copies_of_its_two_indices() -> No
     used = usage(config, Cuda(8.9, 58, 1536))
     assert used.at == "blocks.0.attn.rel_pos_hw"
     assert used.allocated == 8_698_880
-    assert used.kinds.workspaces == Cuda(8.9).workspace_bytes + copies
+    assert used.kinds.workspaces == Cuda(8.9, torch=(2, 14)).workspace_bytes + copies
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ...version import __version__
 from ..passes import Passes
 from ..predicted import with_prediction
 from ..progress import Tell, silent
+from ..torch_version import with_torch
 from . import worker
 from .connect import answers, connected
 from .machines import Machine, gpu_type_of, machines_of, suitable
@@ -135,7 +136,8 @@ class Cluster:
 
     def _predicted(self, config: EncoderConfig) -> int:
         """The peak, in bytes."""
-        return int(Passes(config, on_cpu=self.task.device == "cpu").peak_bytes)
+        ran_with = with_torch(config, self.fingerprint.torch)
+        return int(Passes(ran_with, on_cpu=self.task.device == "cpu").peak_bytes)
 
     def _not_measured(self, config: EncoderConfig, outcome: Outcome) -> MeasuredCase:
         return MeasuredCase(

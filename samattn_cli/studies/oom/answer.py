@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...encoder.model import EncoderConfig
+from ...encoder.torch_versions import OLDEST, words
 from ...reports.oom import Oom, OomCandidate, OomMessage
+from ..torch_version import with_torch
 from .chance import Chance
 from .fixes import fixes_of, memories_of, memory_of
-from .message import message_of
+from .message import is_of_old_form, message_of
 from .patches import solve_patches
 from .places import asks_for, has_step, matching, run_of
 from .presets import of_presets
@@ -36,7 +38,8 @@ def answer(text: str, config: EncoderConfig | None, given: frozenset[str], cuda:
 
     Args:
         text: the error, or a log with it.
-        config: the encoder; None: any preset.
+        config: the encoder; None: any preset. A message that torch before 2.1 printed has the rules of the oldest torch, unless
+            `run.torch` is given.
         given: the keys of `run`, and "image_size", that are known; others are solved for.
         cuda: the device.
 
@@ -44,6 +47,8 @@ def answer(text: str, config: EncoderConfig | None, given: frozenset[str], cuda:
         UsageError: if the text has no error of torch's CUDA allocator, or its figures cannot be.
     """
     message = message_of(text)
+    if config is not None and "torch" not in given and is_of_old_form(text):
+        config = with_torch(config, words(OLDEST))
     chance = Chance(message.tried)
     memory = memory_of(message)
     if config is None:

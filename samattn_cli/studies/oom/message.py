@@ -67,6 +67,11 @@ COUNTERS: tuple[tuple[str, str], ...] = (("free", "capacity"), ("allocated", "re
 """The first cannot be more than the second."""
 
 
+def is_of_old_form(text: str) -> bool:
+    """Whether a text has the error as torch 0.4 to 2.0 print it, whose rules are those of the oldest that is known."""
+    return "already allocated" in text
+
+
 def message_of(text: str) -> OomMessage:
     """The figures of the error in a text, which may be a whole log.
 

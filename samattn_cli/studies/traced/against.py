@@ -19,6 +19,7 @@ from ...tape.ops import SCORES, Op
 from ...tape.segments import Segment
 from ...units import format_bytes, format_count, format_things
 from ..passes import Passes
+from ..torch_version import with_torch
 from .passes import TracedPasses
 from .windows import VALUES, Product
 
@@ -62,7 +63,7 @@ def _is_attention(op: Op) -> bool:
 
 def against(passes: TracedPasses, config: EncoderConfig) -> Against:
     """The first differences of a traced module from a config."""
-    derived = Passes(config)
+    derived = Passes(with_torch(config, passes.trace.torch))
     ours, theirs = list(_of_config(derived)), list(_of_module(passes))
     differences = [
         difference

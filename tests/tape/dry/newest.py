@@ -1,22 +1,28 @@
-"""Runs some encoders dry with torch 2.15, whose memory has other rules than that of 2.14, and keeps what torch counted in `newest.json`.
+"""Runs encoders dry with the newest torch, whose memory has other rules than that of 2.14, and keeps what torch counted in `newest.json`.
 
-    python -m tests.tape.dry.newest        # with the CUDA build of that torch; ten minutes
+    python -m tests.tape.dry.newest        # with the CUDA build of that torch; half an hour
 
-The cases are as in `runs.json`.
+The cases are as in `runs.json`: those of `CASES`, and one of `EVERY` of the smaller ones of `fsdp.json` and of those of `runs.json`.
 """
 
 from __future__ import annotations
 
 import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from samattn_cli import load_config
 from samattn_cli.encoder.applicable_keys import mapping_of
+from samattn_cli.encoder.model import EncoderConfig
+from tests.support.recorded import config_of
+from tests.tape.dry import fsdp, record
 from tests.tape.dry.many import measured
-from tests.tape.dry.record import case_of
 
 PATH = Path(__file__).with_name("newest.json")
+EVERY = 3
 
 TRAINING, HALF = "run.mode=training", "run.dtype=bfloat16"
 SDPA, FUSED, AUTOCAST = "run.attention=sdpa", "run.attention=fused", "run.autocast=bfloat16"
@@ -51,16 +57,44 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 """A preset, a device, and what is set."""
 
 
-def recorded() -> list[dict[str, Any]]:
-    """The cases, with what torch's allocator counted."""
-    cases = []
+class Case(NamedTuple):
+    """What is run: an encoder on a device, and what its config sets besides what `record.case_of` reads from it."""
+
+    preset: str
+    device: str
+    config: EncoderConfig
+    sets: list[str]
+
+
+def cases() -> Iterator[Case]:
+    """All of them."""
+    import torch
+
     for preset, device, sets in CASES:
-        config = load_config(preset, list(sets))
-        (outcome,) = measured(device, "", [mapping_of(config)])
-        if outcome["status"] != "measured":
-            raise SystemExit(f"{preset} on {device}: {outcome['message']}")
-        cases.append(case_of(preset, device, config, outcome["measured"], []))
-    return cases
+        yield Case(preset, device, load_config(preset, list(sets)), [])
+    for case in (*fsdp.EACH_PATH, *fsdp.SMALL, fsdp.WHOLE[0])[::EVERY]:
+        preset, *sets = case.split()
+        own = [each for each in sets if not each.startswith(("run.", "image_size="))]
+        yield Case(preset, fsdp.DEVICE, fsdp.config_of(case), own)
+    for run in json.loads(record.PATH.read_text("utf-8"))[::EVERY]:
+        config = config_of({**run, "torch": torch.__version__})
+        yield Case(run["preset"], run["device"], config, run.get("sets", []))
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The cases, with what torch's allocator counted; those of one device and one setting of the allocator run together."""
+    groups: dict[tuple[str, str], list[Case]] = defaultdict(list)
+    for case in cases():
+        groups[case.device, case.config.run.allocator].append(case)
+    found = []
+    for (device, allocator), group in groups.items():
+        print(f"{device} {allocator}: {len(group)}", file=sys.stderr, flush=True)
+        outcomes = measured(device, allocator, [mapping_of(case.config) for case in group])
+        for case, outcome in zip(group, outcomes, strict=True):
+            if outcome["status"] != "measured":
+                raise SystemExit(f"{case.preset} on {device}: {outcome['message']}")
+            found.append(record.case_of(case.preset, device, case.config, outcome["measured"], case.sets))
+    return found
 
 
 if __name__ == "__main__":
