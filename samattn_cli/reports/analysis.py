@@ -413,3 +413,10 @@ class Analysis(Shown):
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__
+
+
+def layer_of(stopped_at: str, too_large: tuple[str, ...]) -> str:
+    """The part or layer of those that are too large in which a run stops; where it stops, if that is in none of them."""
+    return next(
+        (name for name in too_large if f"{stopped_at} ".startswith((f"{name}.", f"{name} "))), stopped_at
+    )

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..encoder.keys import Size
 from ..records import dataclass
-
-
-def layer_of(stopped_at: str, too_large: Sequence[str]) -> str:
-    """The part or layer of those that are too large in which a run stops; where it stops, if that is in none of them."""
-    return next(
-        (name for name in too_large if f"{stopped_at} ".startswith((f"{name}.", f"{name} "))), stopped_at
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from ...reports.candidate import Candidate, layer_of
+from ...reports.analysis import layer_of
+from ...reports.candidate import Candidate
 from ...reports.fit import Answer, AsItIs, Fit, Gap, Vary
 from ...units import format_bytes, format_size, format_things
 from ..elements import Lines, Page, Section, Table

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ...encoder.model import EncoderConfig
 from ...figures import PEAKS
-from ...reports.analysis import Analysis, Change, DeviceReport, MemoryReport
-from ...reports.candidate import layer_of
+from ...reports.analysis import Analysis, Change, DeviceReport, MemoryReport, layer_of
 from ...shell import command
 from ...shell import options as options_of
 from ...units import format_bytes, format_count, format_ms, format_ratio, format_size
