@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import chain
 from math import lcm
 from typing import Any, Literal
 
@@ -38,7 +39,7 @@ from .keys import (
 )
 from .placed import placed
 from .placement import NO_WINDOW, Placement, placement_of
-from .plan import LayerConfig, PartConfig, plan_of
+from .plan import LayerConfig, PartConfig, Stretch, stretches_of
 from .registry import (
     BLOCKS,
     NECKS,
@@ -262,6 +263,8 @@ class StageConfig:
 
     def at(self, index: int) -> StageConfig:
         """The settings of one block: the stage's, replaced by those of its overrides."""
+        if not self.overrides:
+            return self._shared
         own = {
             key: value
             for override in self.overrides
@@ -713,9 +716,14 @@ class EncoderConfig:
         return PATCH_EMBEDS[self.patch_embed].input_shape(self)
 
     @cached_property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """The parts and blocks in the order that they run in, those of one kind together."""
+        return tuple(stretches_of(self))
+
+    @cached_property
     def plan(self) -> tuple[PartConfig | LayerConfig, ...]:
         """The parts and blocks in the order that they run in."""
-        return tuple(plan_of(self))
+        return tuple(chain.from_iterable(self.stretches))
 
     @cached_property
     def layers(self) -> tuple[LayerConfig, ...]:
@@ -726,8 +734,10 @@ class EncoderConfig:
     def kinds(self) -> tuple[LayerConfig, ...]:
         """The first block of each kind in each stage."""
         found: dict[tuple[int, int], LayerConfig] = {}
-        for layer in self.layers:
-            found.setdefault((layer.stage_index, id(layer.kind)), layer)
+        for stretch in self.stretches:
+            first = stretch[0]
+            if isinstance(first, LayerConfig):
+                found.setdefault((first.stage_index, id(first.kind)), first)
         return tuple(found.values())
 
     @cached_property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from .keys import Size
 from .layouts import TokenLayout
 from .placement import EVERYWHERE, UNCUT, Placement, Windows, each_is
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, version
-from .slots import Entering, Part, Stream, begin_of_group, entering_stage
+from .slots import BY_TURNS, Entering, Part, Stream, begin_of_group, entering_stage
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -94,6 +95,12 @@ class LayerConfig:
     def name(self) -> str:
         """Its module name in the real stack."""
         return f"blocks.{self.index}"
+
+    def numbered(self, index: int) -> LayerConfig:
+        """A block that differs in nothing but its number in the encoder; it shares what was worked out for this one."""
+        made = LayerConfig.__new__(LayerConfig)
+        vars(made).update(vars(self), index=index, name=f"blocks.{index}")
+        return made
 
     @property
     def has_weights(self) -> bool:
@@ -187,22 +194,34 @@ OF_PART = attrgetter(*(name for name in PartConfig.__annotations__ if name != "c
 """Read all of a part but the config of the encoder."""
 
 
-def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
+Stretch = tuple[PartConfig | LayerConfig, ...]
+"""A part, or blocks that run one after another and share their kind, the same object."""
+
+
+def stretches_of(config: EncoderConfig) -> Iterator[Stretch]:
     """The parts and blocks of `config` in the order in which they run."""
     run = implementation_of(config)
     code = BLOCKS[config.stages[-1].block] if run is None else run.model
     holds = code.holds(config)
-    for part in _parts_of(config, run.model.ending if run else ""):
-        yield replace(part, holds=holds[part.name]) if part.name in holds else part
+    stretches = _stretches_of(config, run.model.ending if run else "")
+    return stretches if not holds else _holding(chain.from_iterable(stretches), holds)
 
 
-def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | LayerConfig]:
+def _holding(
+    parts: Iterable[PartConfig | LayerConfig], holds: Mapping[str, tuple[str, ...]]
+) -> Iterator[Stretch]:
+    """The parts and blocks, some of which hold outputs of others; each alone."""
+    for part in parts:
+        yield (replace(part, holds=holds[part.name]) if part.name in holds else part,)
+
+
+def _stretches_of(config: EncoderConfig, ending: str = "") -> Iterator[Stretch]:
     layout = PATCH_EMBEDS[config.patch_embed].makes
     stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
-    yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)
+    yield (PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream),)
     part: PartConfig | None
     for part in _before_blocks(config, stream):
-        yield part
+        yield (part,)
         stream = part.leaving
     index, before = 0, None
     for number, stage in enumerate(config.stages):
@@ -210,18 +229,19 @@ def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | 
             leaving = replace(TRANSITIONS[stage.transition].leaving(config, stream), dim=stage.embed_dim)
             name = f"transitions.{number}"
             taps = _taps_of_transition(config, number)
-            yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
+            yield (PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps),)
             stream = leaving
         is_fixed = all(type(side) is int for side in (*stream.grid, *_windows_of(stage)))
-        layers, stream = (_layers if is_fixed else _layers.__wrapped__)(
+        stretches, stream = (_layers if is_fixed else _layers.__wrapped__)(
             stage, before, index, number, stream, version()
         )
-        yield from layers
-        index += len(layers)
+        yield from stretches
+        index += stage.depth
         before = stage
     if ending:
-        yield PartConfig(ending, "endings", ending, config, stream, stream)
-    yield from _after_blocks(config, stream)
+        yield (PartConfig(ending, "endings", ending, config, stream, stream),)
+    for part in _after_blocks(config, stream):
+        yield (part,)
 
 
 def _windows_of(stage: StageConfig) -> Iterator[int]:
@@ -266,49 +286,64 @@ def _part(
 @lru_cache(maxsize=64)
 def _layers(
     stage: StageConfig, before: StageConfig | None, first: int, number: int, stream: Stream, _words: int
-) -> tuple[tuple[LayerConfig, ...], Stream]:
+) -> tuple[tuple[tuple[LayerConfig, ...], ...], Stream]:
     """The blocks of a stage, whose first has the number `first`, and what leaves the last; for a version of the words.
 
     Encoders that are compared share them: most differ in other stages, or in how they are run.
     """
-    layers = []
+    named, residual = frozenset(stage.global_attn_indexes), frozenset(stage.residual_block_indexes)
     same: dict[Placement, Placement] = {}
     kinds: dict[tuple[int, ...], tuple[Hashable, ...]] = {}
+    alike: dict[tuple[int, ...], LayerConfig] = {}  # those that `stream` enters
+    layers = []
     for position in range(stage.depth):
-        layer = _layer(stage, before, first + position, number, position, stream, same)
+        index, own = first + position, stage.at(first + position)
+        is_named, is_before_residual = index in named, index in residual
+        turn = position % 2 if BLOCKS[own.block].place in BY_TURNS else position
+        key = id(own), is_named, is_before_residual, turn
+        if key in alike:
+            layers.append(alike[key].numbered(index))
+            continue
+        entering = Entering(
+            own, before, position, stream.grid, EVERYWHERE if is_named else own.placement, is_named
+        )
+        layer = _layer(entering, index, number, stream, same, has_residual_block=is_before_residual)
         vars(layer)["kind"] = kinds.setdefault(tuple(map(id, layer.kind)), layer.kind)
         layers.append(layer)
+        alike[key] = layer
         leaving = layer.out_grid, stage.embed_dim, layer.layout
         if leaving != (stream.grid, stream.dim, stream.layout):
             grid, dim, layout = leaving
             stream = replace(stream, grid=grid, dim=dim, layout=layout)
-    return tuple(layers), stream
+            alike.clear()
+    return tuple(tuple(each) for _, each in groupby(layers, key=_kind_as_object)), stream
 
 
 def _layer(
-    stage: StageConfig,
-    before: StageConfig | None,
+    entering: Entering,
     index: int,
     number: int,
-    position: int,
     stream: Stream,
     same: dict[Placement, Placement],
+    *,
+    has_residual_block: bool,
 ) -> LayerConfig:
     """A block; those that attend in the same way share their placement, which is quick to compare."""
-    own = stage.at(index)
-    named_global = index in stage.global_attn_indexes
-    configured = EVERYWHERE if named_global else own.placement
-    entering = Entering(own, before, position, stream.grid, configured, named_global)
-    placed = BLOCKS[own.block].place(entering)
+    placed = BLOCKS[entering.stage.block].place(entering)
     return LayerConfig(
         index=index,
         stage_index=number,
-        stage=own,
+        stage=entering.stage,
         placement=same.setdefault(placed.where, placed.where),
         grid=stream.grid,
         in_dim=stream.dim,
         q_stride=placed.q_stride,
         extra_tokens=stream.extra_tokens,
-        has_residual_block=index in stage.residual_block_indexes,
+        has_residual_block=has_residual_block,
         cut=stream.cut,
     )
+
+
+def _kind_as_object(layer: LayerConfig) -> int:
+    """Its kind, by identity: comparing kinds takes longer."""
+    return id(layer.kind)

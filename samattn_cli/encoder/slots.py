@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Message
 from ..records import dataclass, replace
@@ -84,6 +84,19 @@ class Placing:
     q_stride: int = 1
 
 
+BY_TURNS: set[Callable[[Entering], Placing]] = set()
+"""Functions that place blocks, and use the position of a block only to tell even ones from odd ones."""
+
+Placer = TypeVar("Placer", bound=Callable[[Entering], Placing])
+
+
+def by_turns(place: Placer) -> Placer:
+    """Declare that `place` is one of `BY_TURNS`: it is then called once for all blocks that are alike."""
+    BY_TURNS.add(place)
+    return place
+
+
+@by_turns
 def as_configured(entering: Entering) -> Placing:
     """Where the stage says; windows of odd blocks are shifted if the stage has a shift."""
     return Placing(entering.placement.shifted(shift_of(entering)))

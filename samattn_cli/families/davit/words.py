@@ -23,6 +23,7 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
+    by_turns,
     cannot_run,
     ends_of_stages,
     slid,
@@ -46,6 +47,7 @@ POSITIONS = (Sliding(kernel=3, before=1),)
 """The depthwise convolution that encodes positions; a block has two, one before its attention and one after it."""
 
 
+@by_turns
 def alternating(entering: Entering) -> Placing:
     """The first block of a stage, and every other after it, attends where the stage says; the others attend over channels."""
     return Placing(OVER_CHANNELS if is_channel(entering.position) else entering.placement)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
 from ...encoder.placement import NO_WINDOW
-from ...encoder.slots import Block, Entering, Family, Part, PatchEmbed, Placing, Problem, Transition
+from ...encoder.slots import Block, Entering, Family, Part, PatchEmbed, Placing, Problem, Transition, by_turns
 from ...errors import Message
 from ...records import replace
 from ...units import format_size
@@ -52,6 +52,7 @@ def reach(stage: StageConfig) -> Pair:
     return int(height * ratio), int(width * ratio)
 
 
+@by_turns
 def whole_windows(entering: Entering) -> Placing:
     """The window that the stage says, shifted if the grid is larger along both axes; images are padded to whole windows."""
     placement, grid = entering.placement, entering.grid
@@ -63,6 +64,7 @@ def whole_windows(entering: Entering) -> Placing:
     return Placing() if window == grid else Placing(placement)
 
 
+@by_turns
 def reaching(entering: Entering) -> Placing:
     """The window that the stage says, within a larger one of keys."""
     where = entering.placement

@@ -21,6 +21,7 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
+    by_turns,
     cannot_run,
     first_output,
     transitions_called,
@@ -41,6 +42,7 @@ KERNELS = ("eager", "sdpa", "fused")
 """These blocks have no relative positions to fold, so fused is the same as sdpa."""
 
 
+@by_turns
 def everywhere(_entering: Entering) -> Placing:
     """Global attention."""
     return Placing()

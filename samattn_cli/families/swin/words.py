@@ -22,6 +22,7 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
+    by_turns,
     cannot_run,
     ends_of_stages,
     entering_stage,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ...encoder.plan import LayerConfig, PartConfig
 
 
+@by_turns
 def clamped(entering: Entering) -> Placing:
     """The window if the grid is larger; otherwise a square of the grid's shorter side, without a shift.
 

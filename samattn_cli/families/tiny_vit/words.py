@@ -23,6 +23,7 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
+    by_turns,
     cannot_run,
     ends_of_stages,
     slid,
@@ -45,6 +46,7 @@ LOCAL = Sliding(kernel=3, before=1)
 """A 3x3 convolution."""
 
 
+@by_turns
 def nowhere(_: Entering) -> Placing:
     """A block of convolutions does not attend."""
     return Placing(NOWHERE)
