@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 from ..reports.analysis import AttentionKernel, Finding
-from ..tape.ops import Op, Recording
+from ..tape.ops import Op
 from ..tape.sdpa import Choice
 from ..tape.sdpa_call import Target
 from ..units import ranges
@@ -24,10 +25,10 @@ TARGETS = tuple(map(Target.of, (7.5, 8.0, 8.6, 8.9, 9.0, 10.0, 12.0)))
 def attention_kernels(passes: Passes, device: Device | None) -> tuple[AttentionKernel, ...]:
     """The kernels of a run's forward on a device, or where none is named on an A100; () for eager attention."""
     found: dict[tuple[str, Choice], list[str]] = {}
-    for segment, recording in _forwards(on(passes, device)):
-        for op in recording.ops:
-            if op.choice is not None:
-                found.setdefault((op.name, op.choice), []).append(segment)
+    for twins in on(passes, device).forward_of_run.twins:
+        chosen = [(op.name, op.choice) for op in twins.first.recording.ops if op.choice is not None]
+        for name, kernel in product(twins.names if chosen else (), chosen):
+            found.setdefault(kernel, []).append(name)
     return tuple(
         AttentionKernel(name, choice.kernel, choice.in_words, tuple(layers), passes.config.run.torch)
         for (name, choice), layers in found.items()
@@ -37,8 +38,7 @@ def attention_kernels(passes: Passes, device: Device | None) -> tuple[AttentionK
 def kernels_in(passes: Passes, number: int, device: Device | None) -> dict[str, str]:
     """The kernel of each operation of a segment that has one, in words, with the reason."""
     passed = on(passes, device)
-    segments = (passed.step.forward if passed.trains else passed.forward).segments
-    ops = segments[number].recording.ops
+    ops = passed.forward_of_run.segment(number).recording.ops
     return {op.name: op.choice.in_words for op in ops if op.choice is not None}
 
 
@@ -46,16 +46,12 @@ def by_capability(passes: Passes, segment: str, is_asked: Callable[[Op], bool]) 
     """The kernels of operations of a segment on devices of each compute capability, in words."""
     found: dict[str, list[str]] = {}
     for target in TARGETS:
-        for name, recording in _forwards(passes.aimed(target)):
-            for op in recording.ops:
-                if name == segment and op.choice is not None and is_asked(op):
+        passed = passes.aimed(target).forward_of_run
+        for twins in passed.twins:
+            for op in twins.first.recording.ops if segment in twins.names else ():
+                if op.choice is not None and is_asked(op):
                     found.setdefault(f"{op.name}: {op.choice.in_words}", []).append(target.number)
     return tuple(f"{words} (compute capability {', '.join(numbers)})" for words, numbers in found.items())
-
-
-def _forwards(passes: Passes) -> Iterator[tuple[str, Recording]]:
-    passed = passes.step.forward if passes.trains else passes.forward
-    return ((segment.name, segment.recording) for segment in passed.segments)
 
 
 def findings_of(

@@ -12,7 +12,7 @@ from ..figures import PEAKS
 from ..records import replace
 from ..tape.memory import Liveness, buffers_bytes, live_over, weights_of_recording
 from ..tape.sdpa_call import AMPERE
-from ..tape.segments import ForwardPass
+from ..tape.segments import ForwardPass, Twins
 from ..tape.settings import settings_of
 from ..tape.symbols.formula import greatest
 from ..tape.symbols.lanes import Lanes, Lot
@@ -140,7 +140,7 @@ class Joint:
         first = self.parts[0][0]
         segments = [replace(pieces[0].segment, name=f"{n}") for n, pieces in enumerate(self.parts)]
         image = replace(first.segment.entries[0], shape=(self.image // first.segment.entries[0].item_bytes,))
-        step = TrainingStep(ForwardPass(first.config, image, tuple(segments)), ())
+        step = TrainingStep(ForwardPass(first.config, image, tuple(map(Twins, segments))), ())
         kept, undone = (
             self.livenesses("kept", _kept),
             self.livenesses("undone", _undone),

@@ -14,7 +14,7 @@ from ..tape.inside import Cuda
 from ..tape.launch import refused
 from ..tape.plays import Script
 from ..tape.script import at_lane, script_of
-from ..tape.segments import ForwardPass
+from ..tape.segments import ForwardPass, Twins
 from ..tape.symbols.lanes import Lot
 from ..tape.training import TrainingStep
 from .joint_peaks import Joint
@@ -124,7 +124,7 @@ class JointRuns:
             piece.segment.twin(name, ((before, 0),), piece.segment.layer, piece.segment.shared)
             for piece, name, before in zip(chosen, names, ("", *names), strict=False)
         )
-        passed = ForwardPass(self.config, chosen[0].segment.entries[0], segments)
+        passed = ForwardPass(self.config, chosen[0].segment.entries[0], tuple(map(Twins, segments)))
         if not self.trains:
             return passed
         return TrainingStep(passed, tuple([piece.backward for piece in chosen if piece.backward is not None]))

@@ -20,7 +20,7 @@ from ..tape.memory import saved_by_op
 from ..tape.ops import SCORES, Op, Recording
 from ..tape.segments import Segment
 from ..tape.shares import share_of
-from ..tape.training import PHASES, Moment, operation_at
+from ..tape.training import PHASES
 from ..units import rounded
 from .attention_kernels import kernels_in
 from .on_device import on
@@ -41,12 +41,12 @@ class At:
     @cached_property
     def segment(self) -> Segment:
         """In the inference forward."""
-        return self.passes.forward.segments[self.number]
+        return self.passes.forward.segment(self.number)
 
     @cached_property
     def counted(self) -> Segment | CountedSegment:
         """The same, for sums over its operations."""
-        return self.passes.counted.segments[self.number]
+        return self.passes.counted.segment(self.number)
 
     @property
     def layer(self) -> LayerConfig:
@@ -69,17 +69,10 @@ class At:
         """The time in the run's mode; None without a device."""
         return self.passes.times[self.number] if self.passes.times else None
 
-    @cached_property
-    def training(self) -> Moment:
-        """The moment of a training step with the most live bytes in this segment."""
-        name, moments = self.name, self.passes.step.moments
-        return max((moments[name, phase] for phase in PHASES), key=lambda moment: moment.nbytes)
-
 
 def parts_of(passes: Passes) -> tuple[PartReport, ...]:
     """The parts next to the blocks."""
-    segments = enumerate(passes.forward.segments)
-    ats = [At(passes, number) for number, segment in segments if segment.layer is None]
+    ats = [At(passes, number) for number, _ in passes.forward.parts]
     return tuple(PartReport(**_figures(PART, at)) for at in ats)
 
 
@@ -89,56 +82,36 @@ def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
 
 
 def _layers_of(passes: Passes) -> Iterator[LayerReport]:
-    """Layers with the same recordings in the same memory share all figures but `OF_ONE`."""
+    """Layers with the same recordings in the same memory share all figures but those of a training step."""
     found: dict[Hashable, LayerReport] = {}
-    most = _of_training(passes)
-    for number, (segment, alike) in enumerate(zip(passes.forward.segments, _alike(passes), strict=True)):
-        if segment.layer is not None:
-            if alike not in found:
-                found[alike] = LayerReport(**_figures(LAYER, At(passes, number)))
-            nbytes, op = most[segment.name]
-            yield replace(
-                found[alike],
-                name=segment.name,
-                index=segment.layer.index,
-                training_bytes=nbytes,
-                training_op=op,
-            )
-
-
-def _of_training(passes: Passes) -> dict[str, tuple[int, str]]:
-    """The most bytes live in each part and block in a training step, and the operation, named in it."""
-    found: dict[str, tuple[int, str]] = {}
-    for (name, phase), moment in passes.step.moments.items():
-        if name not in found or found[name][0] < moment.nbytes:
-            op = "" if moment.liveness is None else moment.liveness.peak_op
-            found[name] = moment.nbytes, operation_at((name, phase), op).removeprefix(f"{name}.")
-    return found
+    own = zip(passes.config.plan, _alike(passes), passes.step.most, strict=True)
+    for number, (part, alike, (nbytes, op)) in enumerate(own):
+        if isinstance(part, LayerConfig):
+            report = found.get(alike)
+            if report is None:
+                report = found[alike] = LayerReport(**_figures(LAYER, At(passes, number)))
+            yield report.of_another(part.name, part.index, nbytes, op)
 
 
 def _alike(passes: Passes) -> Iterator[Hashable]:
-    """What the figures of each layer are read from, but for those of `OF_ONE`.
+    """What the figures of each layer are read from that layers may share.
 
     Recordings, and what is kept with them, are compared by identity; so is memory, as walks share what is equal.
     """
-    step, target = passes.step, on(passes, passes.device)
-    segments, training = passes.forward.segments, step.forward.segments
-    as_global = passes.all_global.forward.segments
+    step, target, forward = passes.step, on(passes, passes.device), passes.forward
     own = zip(
-        [segment.recording for segment in segments],
-        [segment.layer and segment.layer.stage_index for segment in segments],
-        [segment.recording for segment in as_global],
+        forward.spread(lambda segment: (segment.recording, segment.layer and segment.layer.stage_index)),
+        passes.all_global.forward.spread(_recording),
         map(id, passes.memory),
         step.saved_bytes,
-        [segment.recording for segment in training],
-        [segment.is_run_again for segment in training],
+        step.forward.spread(lambda segment: (segment.recording, segment.is_run_again)),
         target.recordings,
-        map(id, passes.times) if passes.times else repeat(None, len(segments)),
+        map(id, passes.times) if passes.times else repeat(None, len(forward.names)),
         strict=True,
     )
     if not passes.trains:
         return own
-    sections = [[(segment.name, phase) for phase in PHASES] for segment in segments]
+    sections = [[(name, phase) for phase in PHASES] for name in forward.names]
     live = (
         (step.before[section], id(step.moments[section].liveness)) for each in sections for section in each
     )
@@ -147,8 +120,7 @@ def _alike(passes: Passes) -> Iterator[Hashable]:
 
 def segments_of(passes: Passes) -> dict[str, At]:
     """Each segment by its name."""
-    names = [segment.name for segment in passes.counted.segments]
-    return {name: At(passes, number) for number, name in enumerate(names)}
+    return {name: At(passes, number) for number, name in enumerate(passes.counted.names)}
 
 
 def _figures(table: Mapping[str, Callable[[At], Any]], at: At) -> dict[str, Any]:
@@ -157,7 +129,7 @@ def _figures(table: Mapping[str, Callable[[At], Any]], at: At) -> dict[str, Any]
 
 def _ops(at: At) -> tuple[OpReport, ...]:
     """The operations of the forward and, in training, of the backward, with the bytes live before each."""
-    training = at.passes.step.forward.segments[at.number]
+    training = at.passes.step.forward.segment(at.number)
     kernels = tuple(kernels_in(at.passes, at.number, at.passes.device).items())
     return (
         *_forward(
@@ -224,6 +196,8 @@ def _summed(figure: Figure, at: At) -> Any:
     return of_segment(figure, at.passes, at.number)
 
 
+_recording = attrgetter("recording")
+
 PART: dict[str, Callable[[At], Any]] = {
     figure.name: partial(_summed, figure) for figure in of("part") if figure.op_keys
 } | {
@@ -231,8 +205,8 @@ PART: dict[str, Callable[[At], Any]] = {
     "saved_bytes": lambda at: at.passes.step.saved_bytes[at.number],
     "peak_bytes": lambda at: at.passes.memory[at.number].peak_bytes,
     "peak_op": lambda at: at.passes.memory[at.number].peak_op,
-    "training_bytes": lambda at: at.training.nbytes,
-    "training_op": lambda at: at.training.at.removeprefix(f"{at.name}."),
+    "training_bytes": lambda at: at.passes.step.most[at.number][0],
+    "training_op": lambda at: at.passes.step.most[at.number][1],
     "ops": _ops,
     "latency_ms": lambda at: at.time and at.time.ms,
     "bound": lambda at: at.time and at.time.bound,
@@ -256,9 +230,6 @@ LAYER: dict[str, Callable[[At], Any]] = PART | {
     "vs_global": _vs_global,
 }
 """A reader for each key of a `LayerReport`."""
-
-OF_ONE = ("name", "index", "training_bytes", "training_op")
-"""What layers that are alike do not share."""
 
 
 @lru_cache(maxsize=64)
@@ -340,16 +311,16 @@ def shares_of(passes: Passes) -> tuple[Share, ...]:
     """FLOPs by part, from the largest to the smallest; they sum to the total."""
     flops: dict[str, int] = {}
     of_blocks: dict[Recording, dict[str, int]] = {}
-    for segment in passes.forward.segments:
-        recording = segment.recording
-        if segment.layer is None:
-            own = {segment.name: recording.flops} if recording.flops else {}
+    for twins in passes.forward.twins:
+        recording = twins.first.recording
+        if twins.first.layer is None:
+            own = {twins.first.name: recording.flops} if recording.flops else {}
         elif recording in of_blocks:
             own = of_blocks[recording]
         else:
             own = of_blocks[recording] = _shares_of_block(recording)
         for part, value in own.items():
-            flops[part] = flops.get(part, 0) + value
+            flops[part] = flops.get(part, 0) + twins.number * value
     total = sum(flops.values())
     ordered = sorted(flops.items(), key=lambda item: -item[1])
     return tuple(Share(part, value, value / total) for part, value in ordered)

@@ -123,9 +123,9 @@ class Passes:
     def recordings(self) -> tuple[tuple[Recording, ...], ...]:
         """The recordings of each segment in the run's mode: forward and, in training, backward."""
         if not self.trains:
-            return tuple((segment.recording,) for segment in self.forward.segments)
-        pairs = zip(self.step.forward.segments, self.step.recordings, strict=True)
-        return tuple((segment.recording, backward) for segment, backward in pairs)
+            return tuple(self.forward.spread(lambda segment: (segment.recording,)))
+        ahead = self.step.forward.spread(lambda segment: segment.recording)
+        return tuple(zip(ahead, self.step.recordings, strict=True))
 
     def _time(self, *recordings: Recording) -> LayerTime:
         """The time of recordings; equal blocks share their recordings, which are timed once."""
@@ -146,8 +146,8 @@ class Passes:
         """The time of each part and block in the forward and backward of one round of the run's mode."""
         phases: tuple[Phase, ...] = ("forward", "backward")
         return {
-            (segment.name, phase): self._time(recording).ms
-            for segment, own in zip(self.forward_of_run.segments, self.recordings, strict=True)
+            (name, phase): self._time(recording).ms
+            for name, own in zip(self.forward_of_run.names, self.recordings, strict=True)
             for phase, recording in zip(phases, own, strict=False)  # in inference there is no backward
         }
 
@@ -208,12 +208,11 @@ class Passes:
     def sections(self) -> dict[Section, tuple[Op, ...]]:
         """The operations of each section in one round of the run's mode; in training, of the optimizer's step too."""
         passed = self.forward_of_run
-        ops: dict[Section, tuple[Op, ...]] = {
-            (segment.name, "forward"): segment.recording.ops for segment in passed.segments
-        }
+        own = zip(passed.names, passed.spread(lambda segment: segment.recording.ops), strict=True)
+        ops: dict[Section, tuple[Op, ...]] = {(name, "forward"): each for name, each in own}
         if self.trains:
-            for segment, recording in zip(passed.segments, self.step.recordings, strict=True):
-                ops[segment.name, "backward"] = recording.ops
+            for name, recording in zip(passed.names, self.step.recordings, strict=True):
+                ops[name, "backward"] = recording.ops
             ops["optimizer", "step"] = (self.step.optimizer_op,)
         return ops
 
@@ -256,7 +255,7 @@ class Passes:
 
         Those of a training step are of its last micro-batch.
         """
-        names = [segment.name for segment in self.forward_of_run.segments]
+        names = self.forward_of_run.names
         if not self.trains:
             return {(name, "forward"): self.live_forward(number) for number, name in enumerate(names)}
         numbers = {name: number for number, name in enumerate(names)}
@@ -270,9 +269,9 @@ class Passes:
     def live_forward(self, number: int) -> tuple[tuple[Op, Dim], ...]:
         """The operations of the forward of a segment in the run's mode, with the bytes live before each."""
         if not self.trains:
-            segment, used = self.forward.segments[number], self.memory[number]
+            segment, used = self.forward.segment(number), self.memory[number]
             return _live(used.before, segment.recording, _held(segment, self.config))
-        segment = self.step.forward.segments[number]
+        segment = self.step.forward.segment(number)
         before = self.step.before[segment.name, "forward"]
         return _live(before, segment.recording, segment.kept | segment.shared)
 
@@ -281,7 +280,7 @@ class Passes:
         if not self.trains:
             return ()
         step = self.step
-        before = step.before[step.forward.segments[number].name, "backward"]
+        before = step.before[step.forward.names[number], "backward"]
         return _live(before, step.recordings[number])
 
     @cached_property
@@ -289,8 +288,8 @@ class Passes:
         """The peak of each section of a pass in the run's mode."""
         if self.trains:
             return self.step.peaks
-        pairs = zip(self.forward.segments, self.memory, strict=True)
-        return {(segment.name, "forward"): used.peak_bytes for segment, used in pairs}
+        pairs = zip(self.forward.names, self.memory, strict=True)
+        return {(name, "forward"): used.peak_bytes for name, used in pairs}
 
     @property
     def peak_bytes(self) -> Dim:
@@ -300,9 +299,7 @@ class Passes:
     def larger_than(self, limit: int) -> Iterator[str]:
         """The parts and layers (or the optimizer) with more than `limit` live bytes in the run's mode."""
         over = {name for (name, _), peak in self.section_peaks.items() if peak > limit}
-        yield from (
-            name for name in (*(s.name for s in self.forward_of_run.segments), "optimizer") if name in over
-        )
+        yield from (name for name in (*self.forward_of_run.names, "optimizer") if name in over)
 
     def stopped_at(self, limit: int) -> str:
         """The operation at the peak of the first section with more than `limit` live bytes in the run's mode; or ""."""
@@ -328,9 +325,9 @@ class Passes:
     @property
     def peak_at(self) -> str:
         """The operation at which an inference forward peaks."""
-        pairs = zip(self.forward.segments, self.memory, strict=True)
-        segment, part = max(pairs, key=lambda pair: pair[1].peak_bytes)
-        return segment.qualified(part.peak_op)
+        peaks = [used.peak_bytes for used in self.memory]
+        number = peaks.index(max(peaks))
+        return self.forward.segment(number).qualified(self.memory[number].peak_op)
 
 
 def _held(segment: Segment, config: EncoderConfig) -> frozenset[Storage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import attrgetter
@@ -59,7 +60,7 @@ def is_of_parts(figure: Figure) -> bool:
 
 def of_segment(figure: Figure, passes: Passes, number: int) -> Dim:
     """A figure that adds up over parts and layers, for one of them by its number."""
-    segment = passes.counted.segments[number]
+    segment = passes.counted.segment(number)
     if len(figure.op_keys) == 1 and not figure.by_mode:  # the fast path for most figures: analyze reads many
         return getattr(segment.recording, figure.op_keys[0])
     if figure.op_keys:
@@ -81,12 +82,15 @@ def _summed(figure: Figure) -> Callable[[Passes], Dim]:
 
 
 def _sum(figure: Figure, passes: Passes) -> Dim:
-    if figure.op_keys and not (figure.by_mode and passes.trains):
+    if figure.op_keys and figure.by_mode and passes.trains:
+        of_run = Counter(passes.recordings).items()
+        in_segments = sum(many * of_recordings(figure, recordings) for recordings, many in of_run)
+        return in_segments + of_op(figure, passes.step.optimizer_op)
+    if figure.op_keys:
         return sum(passes.counted.total(key) for key in figure.op_keys)
-    in_segments = sum(of_segment(figure, passes, number) for number in range(len(passes.counted.segments)))
-    if not (figure.by_mode and passes.trains):
-        return in_segments
-    return in_segments + of_op(figure, passes.step.optimizer_op)
+    counted, read = passes.counted, OF_RECORDING[figure.name]
+    recordings = counted.recordings if is_of_parts(figure) else counted.of_blocks
+    return sum(many * read(passes.config, recording) for recording, many in recordings.items())
 
 
 def _of_kind(kind: str, passes: Passes) -> int | None:

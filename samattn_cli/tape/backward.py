@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from itertools import repeat
 
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
 from . import autograd
 from .ops import Recording
 from .recurring import backwards_of, has_formulas, keep_for_others, space_of
-from .segments import ForwardPass, Segment
+from .segments import ForwardPass, Segment, Twins
 from .storage import Shape, Storage
 from .tape import Tape
 from .tensor import Tensor
@@ -44,7 +45,7 @@ def backward(forward_pass: ForwardPass, *, accumulating: bool = False) -> tuple[
         accumulating: whether all weights have a gradient already, to which theirs is added.
     """
     driver = _BackwardDriver(forward_pass, accumulating=accumulating)
-    runs = [driver.run(segment) for segment in reversed(forward_pass.segments)]
+    runs = [run for twins in reversed(forward_pass.twins) for run in driver.run_all(twins)]
     return tuple(reversed(runs))
 
 
@@ -78,7 +79,7 @@ def backward_alone(
         handed: the gradient of its output; None for the last segment, whose output the caller has a gradient for.
         accumulating: as for `backward`.
     """
-    passed = ForwardPass(config, segment.entries[0], (segment,))
+    passed = ForwardPass(config, segment.entries[0], (Twins(segment),))
     driver = _BackwardDriver(passed, accumulating=accumulating)
     driver.blocks = {}
     if segment.sources[0][0]:  # else the image enters
@@ -102,7 +103,7 @@ class _BackwardDriver:
         self.moved = run.has_views  # into DDP's buckets
         self.tape = Tape(forward_pass.image.item_bytes)
         self.image = forward_pass.image
-        self.last = forward_pass.segments[-1]
+        self.last = forward_pass.last
         self.gradients = {
             (self.last.name, index): self.tape.tensor_like(output)
             for index, output in enumerate(self.last.outputs)
@@ -114,7 +115,7 @@ class _BackwardDriver:
         self.callers = {gradient.storage for gradient in self.gradients.values()}
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
         self.done: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...]]] = {}
-        self.latest: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...], Tensor]] = {}
+        self.latest: dict[Hashable, tuple[BackwardRun, Tensor | None, Tensor]] = {}
         self.blocks = backwards_of(forward_pass.image.item_bytes, accumulating, self.moved)
 
     def only(self, segment: Segment, handed: Handed) -> None:
@@ -125,26 +126,43 @@ class _BackwardDriver:
         self.callers = {gradient.storage} if handed.is_callers else set()
         self.kept_by_weights = {gradient.storage} if handed.is_kept_by_weights else set()
 
+    def run_all(self, twins: Twins) -> Iterator[BackwardRun]:
+        """The backward of each of some twins, from the last to the first."""
+        for number in reversed(range(twins.number)):
+            segment = twins.at(number)
+            known = self.latest.get(self._state(segment))
+            if known is not None and known[1] is known[2]:  # all before it are given the same too
+                run, _, gradient = known
+                self.gradients = {twins.first.sources[0]: gradient}
+                yield from repeat(run, number + 1)
+                return
+            yield self.run(segment)
+
     def run(self, segment: Segment) -> BackwardRun:
         """The backward of one segment."""
-        output = (segment.name, 0)
+        state = self._state(segment)
+        if state is None:
+            return self._run(segment)
+        if state not in self.latest:
+            gradient, kept = self.gradients[segment.name, 0], len(self.kept_by_weights)
+            run = self._run(segment)
+            if len(self.kept_by_weights) == kept:
+                self.latest[state] = run, self.gradients.get(segment.sources[0]), gradient
+            return run
+        run, result, _ = self.latest[state]
+        self.gradients = {} if result is None else {segment.sources[0]: result}
+        return run
+
+    def _state(self, segment: Segment) -> Hashable | None:
+        """What is the same for twins that are given the same gradient; None if more matters than one gradient."""
         is_simple = (
             len(segment.outputs) == len(segment.sources) == len(self.gradients) == 1 and not self.returned
         )
-        gradient = self.gradients.get(output) if is_simple else None
+        gradient = self.gradients.get((segment.name, 0)) if is_simple else None
         if gradient is None:
-            return self._run(segment)
+            return None
         alike = (segment.recording, segment.is_checkpointed, segment.shared, id(gradient))
-        state = (*alike, len(self.kept_by_weights))
-        if state not in self.latest:
-            run = self._run(segment)
-            results = tuple(self.gradients.get(source) for source in segment.sources)
-            if len(self.kept_by_weights) == state[-1]:
-                self.latest[state] = run, results, gradient
-            return run
-        run, (result,), _ = self.latest[state]
-        self.gradients = {} if result is None else {segment.sources[0]: result}
-        return run
+        return (*alike, len(self.kept_by_weights))
 
     def _run(self, segment: Segment) -> BackwardRun:
         outputs = [(segment.name, index) for index in range(len(segment.outputs))]

@@ -6,8 +6,9 @@ if something differs that its code reads: blocks are shared by encoders of any d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -59,6 +60,25 @@ class CountedPass:
 
     config: EncoderConfig
     segments: tuple[CountedSegment, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple([segment.name for segment in self.segments])
+
+    @cached_property
+    def of_blocks(self) -> Counter[Sums]:
+        """The sums of its blocks, and how many blocks share each."""
+        return Counter([segment.recording for segment in self.segments if segment.layer is not None])
+
+    @cached_property
+    def recordings(self) -> Counter[Sums]:
+        """The sums of its parts and blocks."""
+        return Counter([segment.recording for segment in self.segments])
+
+    def segment(self, number: int) -> CountedSegment:
+        """One of them."""
+        return self.segments[number]
 
     def total(self, key: str) -> Dim:
         """The sum of a number over all parts and blocks."""

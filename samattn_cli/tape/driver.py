@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig
-from ..encoder.plan import OF_PART, LayerConfig, PartConfig
+from ..encoder.plan import OF_PART, LayerConfig, PartConfig, Stretch
 from ..encoder.reads import Known, Path, watching
 from ..encoder.registry import version
 from ..encoder.slots import first_output
 from .graph import Node
 from .recurring import Twin, blocks_of, keep_for_others, parts_of, space_of
-from .segments import Segment, Source
+from .segments import Segment, Source, Twins
 from .settings import weights_of
 from .storage import Storage
 from .tape import Tape
@@ -38,7 +39,10 @@ class Driver:
         self.trained = config.trained if freezes else frozenset()
         self.code = code_of(config)
         self.uses = Counter(
-            tap for part in config.plan for tap in (*part.taps, *part.holds)
+            tap
+            for stretch in config.stretches
+            for tap in (*stretch[0].taps, *stretch[0].holds)
+            for _ in stretch
         )  # how often each will still be tapped
         self.tapped: dict[str, list[tuple[Source, Tensor]]] = {}
         self._held: tuple[
@@ -58,36 +62,64 @@ class Driver:
         self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
         self.unread: list[Segment] = []  # segments so far whose outputs nothing reads
 
-    def segments(self, image: Tensor) -> Iterator[Segment]:
+    def twins_of(self, image: Tensor) -> Iterator[Twins]:
         """The segments of one pass."""
-        sources: list[tuple[Source, Tensor]] = [(("", 0), image)]
-        for part in self.config.plan:
-            main = sources[0]
-            latest = self._latest_twin(part, main[1]) if isinstance(part, LayerConfig) else None
-            if latest is not None and isinstance(part, LayerConfig):
+        main: tuple[Source, Tensor] = (("", 0), image)
+        for stretch in self._alike():
+            left = stretch
+            while left:
+                part = left[0]
+                latest = self._latest_twin(part, main[1]) if isinstance(part, LayerConfig) else None
+                if latest is None or not isinstance(part, LayerConfig):
+                    segment = self._next(part, main, image)
+                    main = (part.name, 0), segment.outputs[0]
+                    yield Twins(segment)
+                    left = left[1:]
+                    continue
                 twin, shared, _ = latest
-                yield twin.twin(part.name, (main[0],), part, shared)
+                recurs = (
+                    twin.outputs[0] is main[1] and twin.kept is self.kept_by_last
+                )  # all after it are alike
+                number = len(left) if recurs else 1
+                others = cast("tuple[LayerConfig, ...]", left[1:number])
+                yield Twins(twin.twin(part.name, (main[0],), part, shared), others)
                 self.kept_by_last = twin.kept
-                sources = [((part.name, index), output) for index, output in enumerate(twin.outputs)]
-                continue
-            taps = part.taps
-            inputs = [main, *(tap for name in taps for tap in self.tapped[name])]
-            needed = (*taps, *part.holds)
-            self._held = tuple(tap for name in part.holds for tap in self.tapped[name])
-            self.uses.subtract(needed)
-            if self.unread and part.name not in self.config.unread:
-                self.kept_by_last = frozenset()
-            last = [tap for name in needed if not self.uses[name] for tap in self.tapped.pop(name)]
-            freed = [tensor for _, tensor in (main, *last) if tensor is not image and self._is_free(tensor)]
-            segment = self.segment(part, inputs, freed)
-            if segment.kept is not self.kept_by_last:
-                self.kept |= segment.kept_for_backward
-            self.kept_by_last = segment.kept
-            self.unread += [segment] if segment.is_unread else []
-            sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
-            named = {part.name: sources[1:] or sources, first_output(part.name): sources[:1]}
-            self.tapped |= {name: outputs for name, outputs in named.items() if self.uses[name]}
-            yield segment
+                main = (left[number - 1].name, 0), twin.outputs[0]
+                left = left[number:]
+
+    def _alike(self) -> Iterator[Stretch]:
+        """The plan in stretches whose blocks differ in their numbers alone, for the Tape too."""
+        if self.is_plain and not self.trained and not self.config.checkpointed:
+            yield from self.config.stretches
+            return
+        for stretch in self.config.stretches:
+            for _, alike in groupby(stretch, key=self._role):
+                yield tuple(alike)
+
+    def _role(self, part: PartConfig | LayerConfig) -> Hashable:
+        """How the run treats a part or block, and what later parts use of it."""
+        is_simple = self.is_plain or self._is_simple(part)
+        return part.name in self.trained, part.name in self.config.checkpointed, is_simple
+
+    def _next(self, part: PartConfig | LayerConfig, main: tuple[Source, Tensor], image: Tensor) -> Segment:
+        """The segment of the next part or block, which may use outputs of earlier ones."""
+        inputs = [main, *(tap for name in part.taps for tap in self.tapped[name])]
+        needed = (*part.taps, *part.holds)
+        self._held = tuple(tap for name in part.holds for tap in self.tapped[name])
+        self.uses.subtract(needed)
+        if self.unread and part.name not in self.config.unread:
+            self.kept_by_last = frozenset()
+        last = [tap for name in needed if not self.uses[name] for tap in self.tapped.pop(name)]
+        freed = [tensor for _, tensor in (main, *last) if tensor is not image and self._is_free(tensor)]
+        segment = self.segment(part, inputs, freed)
+        if segment.kept is not self.kept_by_last:
+            self.kept |= segment.kept_for_backward
+        self.kept_by_last = segment.kept
+        self.unread += [segment] if segment.is_unread else []
+        sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
+        named = {part.name: sources[1:] or sources, first_output(part.name): sources[:1]}
+        self.tapped |= {name: outputs for name, outputs in named.items() if self.uses[name]}
+        return segment
 
     def _state(self, part: LayerConfig, x: Tensor) -> Hashable:
         """What is the same for twins; see `segment`, where more is compared."""
@@ -101,7 +133,7 @@ class Driver:
             return None
         return None if x.storage.is_weight else self.latest.get(self._state(part, x))
 
-    def _is_simple(self, part: LayerConfig) -> bool:
+    def _is_simple(self, part: PartConfig | LayerConfig) -> bool:
         """Whether a block has one input, and nothing else that parts have made matters to it, nor what it makes to others."""
         name = part.name
         if self.tapped or self.unread or self._is_used(name):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 
 from ..encoder.model import EncoderConfig
 from ..records import replace
 from .driver import Alone, Driver
 from .sdpa_call import AMPERE, Target
-from .segments import ForwardPass, Segment
+from .segments import ForwardPass, Segment, Twins
 from .settings import Settings, settings_of, tape_of
 from .storage import Dim, Shape
 from .symbols.formula import Formula
@@ -77,7 +77,17 @@ def _forward(
     image = (_image if is_numeric else _image.__wrapped__)(tape.item_bytes, config.input_shape)
     driver = Driver(tape, config, freezes=settings.freezes, settings=settings.of_tape)
     driver.shares_parts = is_numeric and not (config.unread or config.checkpointed_stages)
-    return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
+    twins = driver.twins_of(image)
+    return ForwardPass(config, image, tuple(twins if first is None else _first_of(twins, first)))
+
+
+def _first_of(all_twins: Iterator[Twins], first: int) -> Iterator[Twins]:
+    """The first segments of a pass."""
+    for twins in all_twins:
+        yield replace(twins, others=twins.others[: first - 1])
+        first -= twins.number
+        if first <= 0:
+            return
 
 
 @lru_cache(maxsize=32)

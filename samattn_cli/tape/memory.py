@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from operator import attrgetter
+from itertools import repeat
 
 from ..records import dataclass
 from ..units import rounded
@@ -15,8 +15,6 @@ from .ops import Op, Recording, parameter_elements
 from .segments import ForwardPass, Segment
 from .storage import Dim, Storage
 from .symbols.formula import greatest, largest_ones
-
-_recording = attrgetter("recording")
 
 
 class LifetimeError(Exception):
@@ -124,18 +122,27 @@ def walk(forward: ForwardPass, *, trains: bool = False) -> Iterator[SegmentMemor
     """
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
     keeps_graph = trains or forward.config.run.keeps_graph
-    lives = kept_live(forward.segments) if keeps_graph else map(live_over, map(_recording, forward.segments))
     found: dict[tuple[int, int], SegmentMemory] = {}
-    for liveness in lives:
-        alike = live if type(live) is int else id(live), id(liveness)
-        if alike not in found:
-            found[alike] = SegmentMemory(live, liveness)
-        yield found[alike]
-        live = live + liveness.change
+    firsts = [twins.first for twins in forward.twins]
+    lives = _kept_live(firsts) if keeps_graph else [live_over(first.recording) for first in firsts]
+    for twins, liveness in zip(forward.twins, lives, strict=True):
+        for left in range(twins.number, 0, -1):
+            alike = live if type(live) is int else id(live), id(liveness)
+            if alike not in found:
+                found[alike] = SegmentMemory(live, liveness)
+            if type(liveness.change) is int and not liveness.change:  # as many are live before each
+                yield from repeat(found[alike], left)
+                break
+            yield found[alike]
+            live = live + liveness.change
 
 
-def kept_live(segments: Sequence[Segment]) -> Iterator[Liveness]:
+def kept_live(forward: ForwardPass) -> Iterator[Liveness]:
     """The liveness of the forward of each segment, in which autograd keeps tensors."""
+    return forward.spread_all(_kept_live(twins.first for twins in forward.twins))
+
+
+def _kept_live(segments: Iterable[Segment]) -> Iterator[Liveness]:
     found: dict[tuple[Recording, int, int], Liveness] = {}
     for segment in segments:
         alike = segment.recording, id(segment.kept), id(segment.shared)
@@ -144,9 +151,10 @@ def kept_live(segments: Sequence[Segment]) -> Iterator[Liveness]:
         yield found[alike]
 
 
-def peak_of(memory: Iterable[SegmentMemory]) -> Dim:
+def peak_of(memory: Sequence[SegmentMemory]) -> Dim:
     """The most bytes live at once in any of some segments."""
-    return greatest([used.peak_bytes for used in {id(used): used for used in memory}.values()])
+    different = dict(zip(map(id, memory), memory, strict=True))
+    return greatest([used.peak_bytes for used in different.values()])
 
 
 @lru_cache(maxsize=64)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import accumulate, chain, repeat
+from typing import TypeVar
 
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
@@ -13,6 +16,7 @@ from .ops import Buffer, Recording
 from .storage import Dim, Storage
 from .tensor import Tensor
 
+Read = TypeVar("Read")
 Source = tuple[str, int]
 """The name of a segment, and the index of one of its outputs."""
 
@@ -116,17 +120,116 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Twins:
+    """A segment, and the blocks after it whose segments are its twins: one after another, the output of one enters the next.
+
+    Attributes:
+        first: the segment.
+        others: the configs of the blocks after it.
+    """
+
+    first: Segment
+    others: tuple[LayerConfig, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """How many segments they are."""
+        return 1 + len(self.others)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """Their names."""
+        return chain((self.first.name,), (layer.name for layer in self.others))
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """They."""
+        return tuple(map(self.at, range(self.number)))
+
+    @cached_property
+    def last(self) -> Segment:
+        """The last of them."""
+        return self._made(self.number - 1)
+
+    def at(self, number: int) -> Segment:
+        """One of them."""
+        return self.last if number == self.number - 1 else self._made(number)
+
+    def _made(self, number: int) -> Segment:
+        if not number:
+            return self.first
+        layer = self.others[number - 1]
+        before = self.others[number - 2].name if number > 1 else self.first.name
+        return self.first.twin(layer.name, ((before, 0),), layer, self.first.shared)
+
+
+@dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass of an encoder: its segments in order, and its image."""
+    """One forward pass of an encoder: its segments in order, and its image.
+
+    What is the same for twins is worked out once, with `spread` for each segment: an encoder may have hundreds.
+    """
 
     config: EncoderConfig
     image: Tensor
-    segments: tuple[Segment, ...]
+    twins: tuple[Twins, ...]
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments in order."""
+        return tuple(chain.from_iterable(twins.segments for twins in self.twins))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple([name for twins in self.twins for name in twins.names])
+
+    def segment(self, number: int) -> Segment:
+        """One of the segments."""
+        twins = bisect_right(self._begin, number) - 1
+        return self.twins[twins].at(number - self._begin[twins])
+
+    @property
+    def parts(self) -> Iterator[tuple[int, Segment]]:
+        """The segments that are not blocks, and their numbers."""
+        numbered = zip(self._begin, self.twins, strict=True)
+        return ((number, twins.first) for number, twins in numbered if twins.first.layer is None)
+
+    @property
+    def last(self) -> Segment:
+        """The last segment."""
+        return self.twins[-1].last
+
+    @cached_property
+    def _begin(self) -> tuple[int, ...]:
+        """The number of the first of each twins."""
+        numbers = accumulate((twins.number for twins in self.twins), initial=0)
+        return tuple(numbers)[:-1]
+
+    def spread(self, read: Callable[[Segment], Read]) -> Iterator[Read]:
+        """For each segment what is read of the first of its twins, which is to be the same for all of them."""
+        return self.spread_all(map(read, (twins.first for twins in self.twins)))
+
+    def spread_all(self, of_twins: Iterable[Read]) -> Iterator[Read]:
+        """For each segment what there is of its twins."""
+        return chain.from_iterable(map(repeat, of_twins, (twins.number for twins in self.twins)))
 
     @cached_property
     def recordings(self) -> Counter[Recording]:
         """The recordings of its segments, and how many segments share each."""
-        return Counter([segment.recording for segment in self.segments])
+        found = Counter[Recording]()
+        for twins in self.twins:
+            found[twins.first.recording] += twins.number
+        return found
+
+    @cached_property
+    def of_blocks(self) -> Counter[Recording]:
+        """Those of its blocks."""
+        found = Counter[Recording]()
+        for twins in self.twins:
+            if twins.first.layer is not None:
+                found[twins.first.recording] += twins.number
+        return found
 
     @cached_property
     def params(self) -> Dim:

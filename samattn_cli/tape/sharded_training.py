@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from functools import cached_property, lru_cache
+from operator import attrgetter
 
 from ..encoder.model import EncoderConfig, RunConfig, Section
 from ..errors import UsageError
@@ -27,7 +28,7 @@ from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder, is_live
 from .storage import Dim, Storage
 from .symbols.formula import greatest
-from .training import Moment, TrainingStep, operation_at, training_step, uncached_bytes
+from .training import PHASES, Moment, TrainingStep, operation_at, training_step, uncached_bytes
 
 SAME_PASSES = {
     key: getattr(RunConfig(), key) for key in ("step", "zero_grad", "accumulate", "optimizer", "allocator")
@@ -42,7 +43,7 @@ def sharded_step(config: EncoderConfig, target: Target, *, one_by_one: bool = Fa
         UsageError: if it is not derived.
     """
     alone = step_alone(config, target)
-    if any(segment.stage is not None for segment in alone.forward.segments):
+    if any(twins.first.stage is not None for twins in alone.forward.twins):
         text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
         raise UsageError("not-derived-yet", text)
     if config.unread:
@@ -53,7 +54,7 @@ def sharded_step(config: EncoderConfig, target: Target, *, one_by_one: bool = Fa
         raise UsageError("not-derived-yet", text)
     passed = alone.forward
     return ShardedStep(
-        ForwardPass(config, passed.image, passed.segments), alone.backward, alone, one_by_one=one_by_one
+        ForwardPass(config, passed.image, passed.twins), alone.backward, alone, one_by_one=one_by_one
     )
 
 
@@ -128,7 +129,7 @@ class ShardedStep(TrainingStep):
     def keeps_image(self) -> bool:
         """Whether autograd keeps the image for the backward, as it does for a patch embedding that trains."""
         image = self.forward.image.storage
-        return any(image in segment.kept for segment in self.forward.segments)
+        return any(image in twins.first.kept for twins in self.forward.twins)
 
     @cached_property
     def weights_bytes(self) -> Dim:
@@ -173,6 +174,22 @@ class ShardedStep(TrainingStep):
     def peaks(self) -> dict[Section, Dim]:
         """The bytes of those moments."""
         return {section: moment.nbytes for section, moment in self.moments.items()}
+
+    @cached_property
+    def peak_bytes(self) -> Dim:
+        """The most bytes live at once."""
+        return greatest(self.peaks.values())
+
+    @cached_property
+    def most(self) -> tuple[tuple[Dim, str], ...]:
+        """The most bytes live in each segment, forward or backward, and the operation at that moment, named in it."""
+        names = self.forward.names
+        both = ([self.moments[name, phase] for phase in PHASES] for name in names)
+        moments = (max(each, key=attrgetter("nbytes")) for each in both)
+        return tuple(
+            (moment.nbytes, moment.at.removeprefix(f"{name}."))
+            for name, moment in zip(names, moments, strict=True)
+        )
 
     @cached_property
     def before(self) -> dict[Section, Dim]:

@@ -13,7 +13,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import add
 
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..records import dataclass, replace
@@ -167,22 +168,25 @@ class TrainingStep:
 
     def _recorded(self, runs: tuple[BackwardRun, ...]) -> tuple[Recording, ...]:
         """The backward of each segment; segments that share both recordings share the result."""
-        found: dict[tuple[Recording, Recording], Recording] = {}
-        back = {segment.name: run.recording for segment, run in zip(self.forward.segments, runs, strict=True)}
-        stages = {self._runs_again(stage, back): stage for stage in self.stages}
-        for segment in self.forward.segments:
-            pair = segment.recording, back[segment.name]
-            if pair not in found:
-                found[pair] = recomputed(segment, pair[1], stages.get(segment.name, ()))
-        return tuple(found[segment.recording, back[segment.name]] for segment in self.forward.segments)
+        firsts = list(self.forward.spread(lambda segment: segment))  # blocks of a stage have no twins
+        back = [run.recording for run in runs]
+        pairs = [*zip([first.recording for first in firsts], back, strict=True)]
+        named = {first.name: each for first, each in zip(firsts, back, strict=True)} if self.stages else {}
+        stages = {self._runs_again(stage, named): stage for stage in self.stages}
+        of_pairs = dict(zip(reversed(pairs), reversed(firsts), strict=True))  # the first segment of each pair
+        found = {
+            pair: recomputed(segment, pair[1], stages.get(segment.name, ()))
+            for pair, segment in of_pairs.items()
+        }
+        return tuple([found[pair] for pair in pairs])
 
     @cached_property
     def stages(self) -> tuple[tuple[Segment, ...], ...]:
         """The segments of each checkpoint of a stage."""
         found: dict[int, tuple[Segment, ...]] = {}
-        for segment in self.forward.segments:
-            if segment.stage is not None:
-                found[segment.stage] = (*found.get(segment.stage, ()), segment)
+        for twins in self.forward.twins:
+            if twins.first.stage is not None:
+                found[twins.first.stage] = (*found.get(twins.first.stage, ()), *twins.segments)
         return tuple(found.values())
 
     @staticmethod
@@ -194,7 +198,7 @@ class TrainingStep:
     @cached_property
     def kept(self) -> tuple[Liveness, ...]:
         """The liveness of each segment's forward, in which autograd keeps tensors."""
-        return tuple(kept_live(self.forward.segments))
+        return tuple(kept_live(self.forward))
 
     @cached_property
     def undone(self) -> tuple[Liveness, ...]:
@@ -329,31 +333,53 @@ class TrainingStep:
     @cached_property
     def kept_bytes(self) -> Dim:
         """Memory of the activations that are kept at the end of the forward, including the output."""
-        changes = sum(liveness.change for liveness in self.kept)
+        changes = sum([liveness.change for liveness in self.kept])
         return changes - sum(
-            uncached_bytes(segment) for segment in self.forward.segments if segment.recording.cached
+            twins.number * uncached_bytes(twins.first)
+            for twins in self.forward.twins
+            if twins.first.recording.cached
         )
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
         """The peak of each section: forward and backward of each segment, and the optimizer's step."""
-        moments = (*self._forward(), *self._backward(), self._optimizer_step())
-        return {moment.section: moment for moment in moments}
+        lives = [*self.kept, *reversed(self.undone)]
+        moments = map(Moment, self._peaks, self.before, lives)
+        return {moment.section: moment for moment in (*moments, self._optimizer_step())}
 
     @cached_property
     def peaks(self) -> dict[Section, Dim]:
         """The bytes of those moments."""
-        lives = [*self.kept, *reversed(self.undone)]
-        most = {id(liveness): liveness.peak_bytes for liveness in {id(each): each for each in lives}.values()}
-        before = zip(self.before.items(), lives, strict=True)
-        peaks = {section: live + most[id(liveness)] for (section, live), liveness in before}
         step = self._optimizer_step()
-        return peaks | {step.section: step.nbytes}
+        return dict(zip(self.before, self._peaks, strict=True)) | {step.section: step.nbytes}
+
+    @cached_property
+    def _peaks(self) -> list[Dim]:
+        """The peaks of forwards, and then of backwards, in the order of the run."""
+        lives = [*self.kept, *reversed(self.undone)]
+        different = dict(zip(map(id, lives), lives, strict=True))
+        most = {key: liveness.peak_bytes for key, liveness in different.items()}
+        before = [*self._before_forward, *self._before_backward]
+        return list(map(add, before, map(most.__getitem__, map(id, lives))))
+
+    @cached_property
+    def most(self) -> tuple[tuple[Dim, str], ...]:
+        """The most bytes live in each segment, forward or backward, and the operation at that moment, named in it."""
+        ahead, back = self._peaks[: len(self.kept)], self._peaks[: len(self.kept) - 1 : -1]
+        sections = zip(ahead, self.kept, back, self.undone, self.forward.names, strict=True)
+        return tuple(
+            [
+                (most, _op_in((name, "forward"), kept))
+                if most >= then
+                else (then, _op_in((name, "backward"), undone))
+                for most, kept, then, undone, name in sections
+            ]
+        )
 
     @cached_property
     def peak_bytes(self) -> Dim:
         """The most bytes live at once."""
-        return greatest(self.peaks.values())
+        return greatest([*self._peaks, self._optimizer_step().nbytes])
 
     @property
     def peak_at(self) -> str:
@@ -363,13 +389,13 @@ class TrainingStep:
     @cached_property
     def saved_bytes(self) -> tuple[Dim, ...]:
         """Bytes that autograd keeps for the backward of each segment, including its input if that is kept."""
-        return tuple(map(_saved_bytes, self.forward.segments))
+        return tuple(self.forward.spread(_saved_bytes))
 
     @cached_property
     def held_bytes(self) -> Dim:
         """What the gradients of weights hold from a backward on: themselves, and what they are views of."""
-        outputs = {output.storage for output in self.forward.segments[-1].outputs}
-        left = self.kept_bytes + sum(back.change for back in self.first_undone)
+        outputs = {output.storage for output in self.forward.last.outputs}
+        left = self.kept_bytes + sum([back.change for back in self.first_undone])
         return left - sum(rounded(storage.nbytes) for storage in outputs)
 
     @property
@@ -409,40 +435,36 @@ class TrainingStep:
     @cached_property
     def output_gradient_bytes(self) -> Dim:
         """Memory of the gradients that the outputs are given."""
-        outputs = self.forward.segments[-1].outputs
+        outputs = self.forward.last.outputs
         return sum(rounded(output.nbytes) for output in outputs if output.grad_fn is not None)
 
     @cached_property
     def before(self) -> dict[Section, Dim]:
         """What is live when the forward of each segment begins, and then when its backward does, in the order of the run."""
-        live: Dim = self.before_bytes + self.held_in_forward + self.scaler_bytes_in_forward
-        found: dict[Section, Dim] = {}
-        for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
-            found[segment.name, "forward"] = live
-            live = live + liveness.change
-        live = self.before_bytes + self.held_in_backward + self.kept_bytes + self.output_gradient_bytes
-        live = live + self.scaler_bytes
-        for segment, back in zip(reversed(self.forward.segments), reversed(self.undone), strict=True):
-            found[segment.name, "backward"] = live
-            live = live + back.change
+        names, found = self.forward.names, dict[Section, Dim]()
+        for name, live in zip(names, self._before_forward, strict=True):
+            found[name, "forward"] = live
+        for name, live in zip(reversed(names), self._before_backward, strict=True):
+            found[name, "backward"] = live
         return found
 
-    def _forward(self) -> Iterator[Moment]:
-        for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
-            section: Section = (segment.name, "forward")
-            yield Moment(self.before[section] + liveness.peak_bytes, section, liveness)
+    @cached_property
+    def _before_forward(self) -> list[Dim]:
+        live = self.before_bytes + self.held_in_forward + self.scaler_bytes_in_forward
+        return _before_each(live, self.kept)
 
-    def _backward(self) -> Iterator[Moment]:
-        for segment, back in zip(reversed(self.forward.segments), reversed(self.undone), strict=True):
-            section: Section = (segment.name, "backward")
-            yield Moment(self.before[section] + back.peak_bytes, section, back)
+    @cached_property
+    def _before_backward(self) -> list[Dim]:
+        """From the last segment to the first."""
+        live = self.before_bytes + self.held_in_backward + self.kept_bytes + self.output_gradient_bytes
+        return _before_each(live + self.scaler_bytes, self.undone[::-1])
 
     def _optimizer_step(self) -> Moment:
         """What the backward leaves, weights, gradients, output and its gradient among it, and transient buffers.
 
         A gradient that is a view keeps all that it is a view of: that of a class token keeps those of all tokens.
         """
-        left = self.kept_bytes + sum(back.change for back in self.first_undone)
+        left = self.kept_bytes + sum([back.change for back in self.first_undone])
         made = self.made_by_optimizer_bytes + self.made_around_optimizer_bytes + self.scaler_bytes
         return Moment(self.before_bytes + self.output_gradient_bytes + left + made, ("optimizer", "step"))
 
@@ -569,6 +591,16 @@ def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
         yield replace(op, frees=freed)
     if made:
         yield Op("free", "free", "", frees=tuple(made))
+
+
+def _before_each(live: Dim, lives: tuple[Liveness, ...]) -> list[Dim]:
+    """What is live before each of some recordings that run one after another; `live` is before the first."""
+    return list(accumulate([liveness.change for liveness in lives], initial=live))[:-1]
+
+
+def _op_in(section: Section, liveness: Liveness) -> str:
+    """The operation at the peak of a section, named in its part or block."""
+    return operation_at(section, liveness.peak_op).removeprefix(f"{section[0]}.")
 
 
 def uncached_bytes(segment: Segment) -> Dim:

@@ -22,6 +22,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.tape.replay import replay_forward
+from samattn_cli.tape.segments import Twins
 from samattn_cli.units import rounded
 from tests.public import hiera as public_hiera
 from tests.public.memory import Row, live_bytes
@@ -272,7 +273,7 @@ def _without_cache(passed):
         ops = tuple(replace(op, frees_last=()) for op in part.recording.ops)
         return replace(part, recording=replace(part.recording, ops=ops))
 
-    return replace(passed, segments=tuple(map(emptied, passed.segments)))
+    return replace(passed, twins=tuple(Twins(emptied(segment)) for segment in passed.segments))
 
 
 def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():

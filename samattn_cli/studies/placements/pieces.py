@@ -12,7 +12,7 @@ from typing import Any
 from ...figures import names, of, with_keys
 from ...records import replace
 from ...tape.memory import gradients_bytes, live_over, weights_bytes
-from ...tape.segments import Segment
+from ...tape.segments import Segment, Twins
 from ...tape.training import OPTIMIZERS, TrainingStep
 from ...units import rounded
 from ..passes import Passes
@@ -186,7 +186,7 @@ def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
     pieces = [
         Piece(
             **{figure.name: of_segment(figure, passes, number) for figure in ADDED},
-            weights=weights_bytes(replace(passed, segments=(segment,))),
+            weights=weights_bytes(replace(passed, twins=(Twins(segment),))),
             change=used.liveness.change,
             rise=used.liveness.peak_bytes,
         )
@@ -208,7 +208,7 @@ def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
 def _trained(piece: Piece, step: TrainingStep, number: int) -> Piece:
     """A segment's piece with the fields of a training step."""
     segment, kept, back = step.forward.segments[number], step.kept[number], live_over(step.recordings[number])
-    alone = replace(step.forward, segments=(segment,))
+    alone = replace(step.forward, twins=(Twins(segment),))
     return replace(
         piece,
         gradients=gradients_bytes(alone),
