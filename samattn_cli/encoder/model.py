@@ -5,11 +5,11 @@ Source of the names: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from math import lcm
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ..records import dataclass, replace
 from ..units import DTYPE_NAMES, ITEM_BYTES
@@ -729,6 +729,13 @@ class EncoderConfig:
     def layers(self) -> tuple[LayerConfig, ...]:
         """The blocks in order."""
         return tuple(part for part in self.plan if isinstance(part, LayerConfig))
+
+    def layers_that(self, hold: Callable[[LayerConfig], bool]) -> tuple[LayerConfig, ...]:
+        """The blocks of which something holds; it depends on nothing but their stage and kind, and is asked once for equal neighbours."""
+        blocks = (
+            stretch for stretch in self.stretches if isinstance(stretch[0], LayerConfig) and hold(stretch[0])
+        )
+        return tuple(cast("Iterator[LayerConfig]", chain.from_iterable(blocks)))
 
     @cached_property
     def kinds(self) -> tuple[LayerConfig, ...]:

@@ -15,6 +15,7 @@ from .registry import BLOCKS
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, OverrideConfig, StageConfig
+    from .plan import LayerConfig
 
 
 def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
@@ -23,7 +24,7 @@ def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
     Shifts, heads and widths do not change. If neither a stage nor the stage before it has a window, its layers are not
     named. A layer that attends over channels stays as it is.
     """
-    chosen = frozenset(chosen).difference(layer.index for layer in config.layers if layer.over_channels)
+    chosen = frozenset(chosen).difference(layer.index for layer in config.layers_that(_is_over_channels))
     ends = (0, *accumulate(stage.depth for stage in config.stages))
     before: StageConfig | None = None
     stages: list[StageConfig] = []
@@ -32,6 +33,10 @@ def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
         stages.append(_stage(stage, named))
         before = stage
     return replace(config, stages=tuple(stages))
+
+
+def _is_over_channels(layer: LayerConfig) -> bool:
+    return layer.over_channels
 
 
 def _may_window(stage: StageConfig, before: StageConfig | None) -> bool:

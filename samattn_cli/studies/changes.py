@@ -116,9 +116,7 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
         elif run.mode == "training" and not run.is_fsdp:
             yield _run(config, "autocast to bfloat16", autocast="bfloat16")
     if run.mode == "training" and not run.checkpointing:
-        if config.implementation == REFERENCE and 0 < sum(layer.is_global for layer in config.layers) < len(
-            config.layers
-        ):
+        if config.implementation == REFERENCE and len({layer.is_global for layer in config.kinds}) > 1:
             yield _run(config, "checkpointing (global)", checkpointing="global")
         yield _run(config, "checkpointing", checkpointing=True)
     if settings := tuple(_windowing(config)):

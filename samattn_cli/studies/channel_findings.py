@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def of_channels(config: EncoderConfig) -> Iterator[Finding]:
     """The findings about an encoder's layers over channels."""
-    layers = [layer for layer in config.layers if layer.over_channels]
+    layers = config.layers_that(lambda layer: layer.over_channels)
     if not layers:
         return
     widths = " or ".join(f"{width}x{width}" for width in sorted({_head_width(layer) for layer in layers}))

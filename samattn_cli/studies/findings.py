@@ -77,7 +77,7 @@ def findings(
         or layer.placement.reach != (0, 0)
         or BLOCKS[layer.stage.block].after
         or BLOCKS[layer.stage.block].pools
-        for layer in config.layers
+        for layer in config.kinds
     )
     if all(layer.windows > 1 for layer in layers) and not mixes:
         message = "No layer is global: no block exchanges information between windows."
@@ -145,7 +145,7 @@ def _padded_image(config: EncoderConfig) -> Iterator[Finding]:
 
 
 def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
-    sizes = [layer.rel_pos_size for layer in config.layers if layer.stage.rel_pos == "joint"]
+    sizes = [layer.rel_pos_size for layer in config.kinds if layer.stage.rel_pos == "joint"]
     tables = [((2 * height - 1) * (2 * width - 1), 2 * height - 1 + 2 * width - 1) for height, width in sizes]
     entries, decomposed = max(tables, default=(0, 0))
     if decomposed < entries:
@@ -159,8 +159,10 @@ def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
 def _compressed_tokens(config: EncoderConfig) -> Iterator[Finding]:
     """A transition that leaves global layers only a small share of the tokens."""
     for before, after in pairwise(config.layers):
+        if before.stage_index == after.stage_index:
+            continue
         tokens, left = prod(before.out_grid), prod(after.grid)
-        if before.stage_index == after.stage_index or tokens < MANY * left or not after.is_global:
+        if tokens < MANY * left or not after.is_global:
             continue
         following = sum(layer.is_global and layer.stage_index == after.stage_index for layer in config.layers)
         extra = after.extra_tokens
@@ -246,7 +248,7 @@ def _cut_that_costs(config: EncoderConfig, totals: Totals) -> Iterator[Finding]:
 
 def _unread_blocks(config: EncoderConfig, layers: Sequence[LayerReport], totals: Totals) -> Iterator[Finding]:
     """The last blocks, if the neck reads only outputs of blocks before them."""
-    unread = [layer for layer in layers if layer.name in config.unread]
+    unread = config.unread and [layer for layer in layers if layer.name in config.unread]
     if not unread:
         return
     names = " and ".join(dict.fromkeys((unread[0].name, unread[-1].name)))

@@ -25,7 +25,7 @@ def of_windows(config: EncoderConfig, totals: Totals) -> Iterator[Finding]:
 
 def _masks(config: EncoderConfig, totals: Totals) -> Iterator[Finding]:
     """Masks of shifted windows, which each shifted block keeps as a buffer: they grow with the square of a window's tokens."""
-    shifted = [layer for layer in config.layers if layer.is_shifted]
+    shifted = config.layers_that(lambda layer: layer.is_shifted)
     nbytes = sum(map(_mask_elements, shifted)) * ITEM_BYTES[config.run.dtype]
     if nbytes < WORTH_NAMING * totals.weights_bytes:
         return
@@ -45,7 +45,7 @@ def _mask_elements(layer: LayerConfig) -> int:
 
 def _shrunk(config: EncoderConfig) -> Iterator[Finding]:
     """Windows that a small grid shortens along height or width: biases are then not those of the tokens' offsets."""
-    shrunk = [layer for layer in config.layers if len(layer.grid) > 2 and _is_shrunk(layer)]  # noqa: PLR2004 - of videos
+    shrunk = config.layers_that(lambda layer: len(layer.grid) > 2 and _is_shrunk(layer))  # noqa: PLR2004 - of videos
     if not shrunk:
         return
     first, which = shrunk[0], ranges([layer.index for layer in shrunk])

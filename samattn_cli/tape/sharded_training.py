@@ -180,6 +180,11 @@ class ShardedStep(TrainingStep):
         """The most bytes live at once."""
         return greatest(self.peaks.values())
 
+    @property
+    def peak_at(self) -> str:
+        """The operation at the peak."""
+        return next(moment.at for moment in self.moments.values() if moment.nbytes == self.peak_bytes)
+
     @cached_property
     def most(self) -> tuple[tuple[Dim, str], ...]:
         """The most bytes live in each segment, forward or backward, and the operation at that moment, named in it."""

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from operator import add
 
 from ..encoder.model import EncoderConfig, Phase, Section
@@ -384,7 +384,14 @@ class TrainingStep:
     @property
     def peak_at(self) -> str:
         """The operation at the peak."""
-        return next(moment.at for moment in self.moments.values() if moment.nbytes == self.peak_bytes)
+        sections = chain(self.forward.names, reversed(self.forward.names))
+        lives = chain(self.kept, reversed(self.undone))
+        peaks = zip(sections, self._peaks, lives, strict=True)
+        for number, (name, peak, liveness) in enumerate(peaks):
+            if peak == self.peak_bytes:
+                phase = PHASES[number // len(self.kept)]
+                return operation_at((name, phase), liveness.peak_op)
+        return self._optimizer_step().at
 
     @cached_property
     def saved_bytes(self) -> tuple[Dim, ...]:
