@@ -123,10 +123,13 @@ def checkpointed(config: EncoderConfig) -> frozenset[str]:
     """The names of the blocks that are checkpointed."""
     if "blocks" not in _kinds(config):
         return frozenset()
-    checkpointing, layers = config.run.checkpointing, config.layers
+    checkpointing = config.run.checkpointing
+    if not checkpointing:
+        return frozenset()
     if isinstance(checkpointing, bool):
-        return frozenset(layer.name for layer in layers) if checkpointing else frozenset()
-    return frozenset(layer.name for entry in checkpointing.split(",") for layer in _selected(entry, layers))
+        return frozenset(layer.name for layer in config.layers)
+    entries = checkpointing.split(",")
+    return frozenset(layer.name for entry in entries for layer in _selected(entry, config.layers))
 
 
 def checkpointed_stages(config: EncoderConfig) -> tuple[tuple[str, ...], ...]:

@@ -5,9 +5,8 @@ Source of the names: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from itertools import chain
 from math import lcm
 from typing import Any, Literal, cast
 
@@ -39,7 +38,8 @@ from .keys import (
 )
 from .placed import placed
 from .placement import NO_WINDOW, Placement, placement_of
-from .plan import LayerConfig, PartConfig, Stretch, stretches_of
+from .plan import LayerConfig, PartConfig, Stretch
+from .planning import stretches_of
 from .registry import (
     BLOCKS,
     NECKS,
@@ -723,7 +723,7 @@ class EncoderConfig:
     @cached_property
     def plan(self) -> tuple[PartConfig | LayerConfig, ...]:
         """The parts and blocks in the order that they run in."""
-        return tuple(chain.from_iterable(self.stretches))
+        return tuple([part for stretch in self.stretches for part in stretch.parts])
 
     @cached_property
     def layers(self) -> tuple[LayerConfig, ...]:
@@ -732,17 +732,18 @@ class EncoderConfig:
 
     def layers_that(self, hold: Callable[[LayerConfig], bool]) -> tuple[LayerConfig, ...]:
         """The blocks of which something holds; it depends on nothing but their stage and kind, and is asked once for equal neighbours."""
-        blocks = (
-            stretch for stretch in self.stretches if isinstance(stretch[0], LayerConfig) and hold(stretch[0])
-        )
-        return tuple(cast("Iterator[LayerConfig]", chain.from_iterable(blocks)))
+        found: list[PartConfig | LayerConfig] = []
+        for stretch in self.stretches:
+            if isinstance(stretch.first, LayerConfig) and hold(stretch.first):
+                found += stretch.parts
+        return tuple(cast("list[LayerConfig]", found))
 
     @cached_property
     def kinds(self) -> tuple[LayerConfig, ...]:
         """The first block of each kind in each stage."""
         found: dict[tuple[int, int], LayerConfig] = {}
         for stretch in self.stretches:
-            first = stretch[0]
+            first = stretch.first
             if isinstance(first, LayerConfig):
                 found.setdefault((first.stage_index, id(first.kind)), first)
         return tuple(found.values())

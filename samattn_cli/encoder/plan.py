@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from functools import cached_property, lru_cache
-from itertools import chain, groupby
+from collections.abc import Hashable, Mapping
+from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ..records import dataclass, replace
-from .implementations import implementation_of
+from ..records import dataclass
 from .keys import Size
 from .layouts import TokenLayout
-from .placement import EVERYWHERE, UNCUT, Placement, Windows, each_is
-from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, version
-from .slots import BY_TURNS, Entering, Part, Stream, begin_of_group, entering_stage
+from .placement import UNCUT, Placement, Windows, each_is
+from .registry import BLOCKS, NECKS, POS_EMBEDS, TRANSITIONS
+from .slots import Stream
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -61,6 +59,11 @@ class PartConfig:
         return self.slot not in words or bool(words[self.slot][self.word].has_weights)
 
 
+def block_name(index: int) -> str:
+    """The name of a block's module in the real stack."""
+    return f"blocks.{index}"
+
+
 @dataclass(frozen=True)
 class LayerConfig:
     """One block.
@@ -94,12 +97,12 @@ class LayerConfig:
     @cached_property
     def name(self) -> str:
         """Its module name in the real stack."""
-        return f"blocks.{self.index}"
+        return block_name(self.index)
 
     def numbered(self, index: int) -> LayerConfig:
         """A block that differs in nothing but its number in the encoder; it shares what was worked out for this one."""
         made = LayerConfig.__new__(LayerConfig)
-        vars(made).update(vars(self), index=index, name=f"blocks.{index}")
+        vars(made).update(vars(self), index=index, name=block_name(index))
         return made
 
     @property
@@ -194,156 +197,27 @@ OF_PART = attrgetter(*(name for name in PartConfig.__annotations__ if name != "c
 """Read all of a part but the config of the encoder."""
 
 
-Stretch = tuple[PartConfig | LayerConfig, ...]
-"""A part, or blocks that run one after another and share their kind, the same object."""
+@dataclass(frozen=True)
+class Stretch:
+    """A part, or blocks of one kind that run one after another; kinds are compared as objects.
 
-
-def stretches_of(config: EncoderConfig) -> Iterator[Stretch]:
-    """The parts and blocks of `config` in the order in which they run."""
-    run = implementation_of(config)
-    code = BLOCKS[config.stages[-1].block] if run is None else run.model
-    holds = code.holds(config)
-    stretches = _stretches_of(config, run.model.ending if run else "")
-    return stretches if not holds else _holding(chain.from_iterable(stretches), holds)
-
-
-def _holding(
-    parts: Iterable[PartConfig | LayerConfig], holds: Mapping[str, tuple[str, ...]]
-) -> Iterator[Stretch]:
-    """The parts and blocks, some of which hold outputs of others; each alone."""
-    for part in parts:
-        yield (replace(part, holds=holds[part.name]) if part.name in holds else part,)
-
-
-def _stretches_of(config: EncoderConfig, ending: str = "") -> Iterator[Stretch]:
-    layout = PATCH_EMBEDS[config.patch_embed].makes
-    stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
-    yield (PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream),)
-    part: PartConfig | None
-    for part in _before_blocks(config, stream):
-        yield (part,)
-        stream = part.leaving
-    index, before = 0, None
-    for number, stage in enumerate(config.stages):
-        if stage.transition != NONE:
-            leaving = replace(TRANSITIONS[stage.transition].leaving(config, stream), dim=stage.embed_dim)
-            name = f"transitions.{number}"
-            taps = _taps_of_transition(config, number)
-            yield (PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps),)
-            stream = leaving
-        is_fixed = all(type(side) is int for side in (*stream.grid, *_windows_of(stage)))
-        stretches, stream = (_layers if is_fixed else _layers.__wrapped__)(
-            stage, before, index, number, stream, version()
-        )
-        yield from stretches
-        index += stage.depth
-        before = stage
-    if ending:
-        yield (PartConfig(ending, "endings", ending, config, stream, stream),)
-    for part in _after_blocks(config, stream):
-        yield (part,)
-
-
-def _windows_of(stage: StageConfig) -> Iterator[int]:
-    """The sides of the windows of a stage and of its blocks."""
-    yield from stage.window_size
-    for override in stage.overrides:
-        yield from override.window_size or ()
-
-
-def _taps_of_transition(config: EncoderConfig, number: int) -> tuple[str, ...]:
-    """The names of the parts whose outputs a transition takes; one that leads into the first stage is an error elsewhere."""
-    declared = TRANSITIONS[config.stages[number].transition]
-    skipped = (entering_stage(config, begin_of_group(config, number)),) if declared.skips and number else ()
-    return (*declared.taps(config), *skipped)
-
-
-def _before_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:
-    if config.pos_embed != NONE:
-        part = _part("pos_embed", "pos_embeds", config.pos_embed, POS_EMBEDS, config, stream)
-        yield part
-        stream = part.leaving
-    if config.pre_norm:
-        yield PartConfig("pre_norm", "", "", config, stream, stream)
-
-
-def _after_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:
-    if config.norm:
-        yield PartConfig("norm", "", "", config, stream, stream)
-    if config.neck != NONE:
-        yield _part("neck", "necks", config.neck, NECKS, config, stream)
-
-
-def _part(
-    name: str, slot: str, word: str, words: Mapping[str, Part], config: EncoderConfig, stream: Stream
-) -> PartConfig:
-    declared = words[word]
-    return PartConfig(
-        name, slot, word, config, stream, declared.leaving(config, stream), declared.taps(config)
-    )
-
-
-@lru_cache(maxsize=64)
-def _layers(
-    stage: StageConfig, before: StageConfig | None, first: int, number: int, stream: Stream, _words: int
-) -> tuple[tuple[tuple[LayerConfig, ...], ...], Stream]:
-    """The blocks of a stage, whose first has the number `first`, and what leaves the last; for a version of the words.
-
-    Encoders that are compared share them: most differ in other stages, or in how they are run.
+    Attributes:
+        first: the part, or the first block.
+        number: how many they are.
     """
-    named, residual = frozenset(stage.global_attn_indexes), frozenset(stage.residual_block_indexes)
-    same: dict[Placement, Placement] = {}
-    kinds: dict[tuple[int, ...], tuple[Hashable, ...]] = {}
-    alike: dict[tuple[int, ...], LayerConfig] = {}  # those that `stream` enters
-    layers = []
-    for position in range(stage.depth):
-        index, own = first + position, stage.at(first + position)
-        is_named, is_before_residual = index in named, index in residual
-        turn = position % 2 if BLOCKS[own.block].place in BY_TURNS else position
-        key = id(own), is_named, is_before_residual, turn
-        if key in alike:
-            layers.append(alike[key].numbered(index))
-            continue
-        entering = Entering(
-            own, before, position, stream.grid, EVERYWHERE if is_named else own.placement, is_named
-        )
-        layer = _layer(entering, index, number, stream, same, has_residual_block=is_before_residual)
-        vars(layer)["kind"] = kinds.setdefault(tuple(map(id, layer.kind)), layer.kind)
-        layers.append(layer)
-        alike[key] = layer
-        leaving = layer.out_grid, stage.embed_dim, layer.layout
-        if leaving != (stream.grid, stream.dim, stream.layout):
-            grid, dim, layout = leaving
-            stream = replace(stream, grid=grid, dim=dim, layout=layout)
-            alike.clear()
-    return tuple(tuple(each) for _, each in groupby(layers, key=_kind_as_object)), stream
 
+    first: PartConfig | LayerConfig
+    number: int = 1
 
-def _layer(
-    entering: Entering,
-    index: int,
-    number: int,
-    stream: Stream,
-    same: dict[Placement, Placement],
-    *,
-    has_residual_block: bool,
-) -> LayerConfig:
-    """A block; those that attend in the same way share their placement, which is quick to compare."""
-    placed = BLOCKS[entering.stage.block].place(entering)
-    return LayerConfig(
-        index=index,
-        stage_index=number,
-        stage=entering.stage,
-        placement=same.setdefault(placed.where, placed.where),
-        grid=stream.grid,
-        in_dim=stream.dim,
-        q_stride=placed.q_stride,
-        extra_tokens=stream.extra_tokens,
-        has_residual_block=has_residual_block,
-        cut=stream.cut,
-    )
+    @cached_property
+    def parts(self) -> tuple[PartConfig | LayerConfig, ...]:
+        """The part or the blocks."""
+        return tuple(map(self._made, range(self.number)))
 
+    def at(self, number: int) -> PartConfig | LayerConfig:
+        """One of them."""
+        return self.parts[number] if "parts" in vars(self) else self._made(number)
 
-def _kind_as_object(layer: LayerConfig) -> int:
-    """Its kind, by identity: comparing kinds takes longer."""
-    return id(layer.kind)
+    def _made(self, number: int) -> PartConfig | LayerConfig:
+        first = self.first
+        return first.numbered(first.index + number) if number and isinstance(first, LayerConfig) else first

@@ -87,7 +87,7 @@ class Encoder:
         """Drop the passes, what was made of them, and the plan of the config; the figures stay known."""
         for name in ("passes", "analysis", "_layers", "_parts"):
             vars(self).pop(name, None)
-        for name in ("plan", "layers"):
+        for name in ("plan", "stretches", "layers"):
             vars(self.config).pop(name, None)
 
     @cached_property

@@ -108,10 +108,10 @@ class LayerReport(PartReport):
 
     def of_another(self, name: str, index: int, training_bytes: int, training_op: str) -> LayerReport:
         """The report of a layer that differs in these alone: a copy, which is quick to make, as encoders may have hundreds."""
-        made = LayerReport.__new__(LayerReport)
-        vars(made).update(
-            vars(self), name=name, index=index, training_bytes=training_bytes, training_op=training_op
-        )
+        made, values = LayerReport.__new__(LayerReport), vars(self).copy()
+        values["name"], values["index"] = name, index
+        values["training_bytes"], values["training_op"] = training_bytes, training_op
+        object.__setattr__(made, "__dict__", values)
         return made
 
 

@@ -84,13 +84,14 @@ def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
 def _layers_of(passes: Passes) -> Iterator[LayerReport]:
     """Layers with the same recordings in the same memory share all figures but those of a training step."""
     found: dict[Hashable, LayerReport] = {}
-    own = zip(passes.config.plan, _alike(passes), passes.step.most, strict=True)
-    for number, (part, alike, (nbytes, op)) in enumerate(own):
-        if isinstance(part, LayerConfig):
+    forward = passes.forward
+    own = zip(forward.names, forward.blocks, _alike(passes), passes.step.most, strict=True)
+    for number, (name, block, alike, (nbytes, op)) in enumerate(own):
+        if block is not None:
             report = found.get(alike)
             if report is None:
                 report = found[alike] = LayerReport(**_figures(LAYER, At(passes, number)))
-            yield report.of_another(part.name, part.index, nbytes, op)
+            yield report.of_another(name, block, nbytes, op)
 
 
 def _alike(passes: Passes) -> Iterator[Hashable]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -83,11 +83,19 @@ class Passes:
     def refused(self) -> tuple[str, Refused] | None:
         """The first operation of the run's mode that CUDA cannot launch, if there is one, and why it cannot."""
         torch = self.config.run.torch_version
-        for (section, _), ops in self.sections.items():
+        for (section, _), ops in self._different_sections:
             for op in ops:
                 if op.choice is not None and (why := refused(op, torch)) is not None:
                     return ".".join(filter(None, (section, op.name.removesuffix(".backward")))), why
         return None
+
+    @property
+    def _different_sections(self) -> Iterable[tuple[Section, tuple[Op, ...]]]:
+        """Of the sections with the same operations, the first one."""
+        found: dict[int, tuple[Section, tuple[Op, ...]]] = {}
+        for section, ops in self.sections.items():
+            found.setdefault(id(ops), (section, ops))
+        return found.values()
 
     @cached_property
     def all_global(self) -> Passes:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..encoder.model import EncoderConfig, StageConfig
-from ..encoder.plan import LayerConfig
+from ..encoder.plan import LayerConfig, Stretch
 from ..encoder.trained import trains_all
 from ..records import dataclass, fields, replace
 from ..tape.backward import BackwardRun, Handed, backward_alone
@@ -221,7 +221,7 @@ class Plans:
         config = replace(self.config)
         own = replace(part) if isinstance(part, LayerConfig) else replace(part, config=config)
         plan = [own if place == number else ways[0][1] for place, ways in enumerate(self.ways)]
-        vars(config)["plan"] = tuple(plan)
+        vars(config).update(plan=tuple(plan), stretches=tuple(map(Stretch, plan)))
         return config
 
     def kinds(self) -> list[int]:

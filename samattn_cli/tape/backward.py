@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from itertools import repeat
+from collections.abc import Hashable
 
 from ..encoder.model import EncoderConfig
 from ..records import dataclass
@@ -45,7 +44,9 @@ def backward(forward_pass: ForwardPass, *, accumulating: bool = False) -> tuple[
         accumulating: whether all weights have a gradient already, to which theirs is added.
     """
     driver = _BackwardDriver(forward_pass, accumulating=accumulating)
-    runs = [run for twins in reversed(forward_pass.twins) for run in driver.run_all(twins)]
+    runs: list[BackwardRun] = []
+    for twins in reversed(forward_pass.twins):
+        runs += driver.run_all(twins)
     return tuple(reversed(runs))
 
 
@@ -86,7 +87,7 @@ def backward_alone(
         driver.image = driver.tape.tensor(1)
     if handed is not None:
         driver.only(segment, handed)
-    run = driver.run(segment)
+    (run,) = driver.run_all(Twins(segment))
     left = driver.gradients.get(segment.sources[0])
     if left is None:
         return run, None
@@ -126,39 +127,44 @@ class _BackwardDriver:
         self.callers = {gradient.storage} if handed.is_callers else set()
         self.kept_by_weights = {gradient.storage} if handed.is_kept_by_weights else set()
 
-    def run_all(self, twins: Twins) -> Iterator[BackwardRun]:
+    def run_all(self, twins: Twins) -> list[BackwardRun]:
         """The backward of each of some twins, from the last to the first."""
+        runs: list[BackwardRun] = []
         for number in reversed(range(twins.number)):
-            segment = twins.at(number)
-            known = self.latest.get(self._state(segment))
-            if known is not None and known[1] is known[2]:  # all before it are given the same too
-                run, _, gradient = known
-                self.gradients = {twins.first.sources[0]: gradient}
-                yield from repeat(run, number + 1)
-                return
-            yield self.run(segment)
+            state = self._state(twins.first, twins.name(number))
+            known = self.latest.get(state)
+            if known is None:
+                runs.append(self._run_and_keep(twins.at(number), state))
+                continue
+            run, result, gradient = known
+            if result is gradient:  # all before it are given the same too
+                self.gradients = {twins.source(0): gradient}
+                return [*runs, *[run] * (number + 1)]
+            self.gradients = {} if result is None else {twins.source(number): result}
+            runs.append(run)
+        return runs
 
-    def run(self, segment: Segment) -> BackwardRun:
-        """The backward of one segment."""
-        state = self._state(segment)
+    def _run_and_keep(self, segment: Segment, state: Hashable | None) -> BackwardRun:
+        """The backward of a segment, which twins with the same state share."""
         if state is None:
             return self._run(segment)
-        if state not in self.latest:
-            gradient, kept = self.gradients[segment.name, 0], len(self.kept_by_weights)
-            run = self._run(segment)
-            if len(self.kept_by_weights) == kept:
-                self.latest[state] = run, self.gradients.get(segment.sources[0]), gradient
-            return run
-        run, result, _ = self.latest[state]
-        self.gradients = {} if result is None else {segment.sources[0]: result}
+        gradient, kept = self.gradients[segment.name, 0], len(self.kept_by_weights)
+        run = self._run(segment)
+        if len(self.kept_by_weights) == kept:
+            self.latest[state] = run, self.gradients.get(segment.sources[0]), gradient
         return run
 
-    def _state(self, segment: Segment) -> Hashable | None:
-        """What is the same for twins that are given the same gradient; None if more matters than one gradient."""
+    def _state(self, segment: Segment, name: str) -> Hashable | None:
+        """What is the same for twins that are given the same gradient; None if more matters than one gradient.
+
+        Args:
+            segment: one of the twins.
+            name: the name of the one that is asked about.
+        """
         is_simple = (
             len(segment.outputs) == len(segment.sources) == len(self.gradients) == 1 and not self.returned
         )
-        gradient = self.gradients.get((segment.name, 0)) if is_simple else None
+        gradient = self.gradients.get((name, 0)) if is_simple else None
         if gradient is None:
             return None
         alike = (segment.recording, segment.is_checkpointed, segment.shared, id(gradient))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig
-from ..encoder.plan import OF_PART, LayerConfig, PartConfig, Stretch
+from ..encoder.plan import OF_PART, LayerConfig, PartConfig, Stretch, block_name
 from ..encoder.reads import Known, Path, watching
 from ..encoder.registry import version
 from ..encoder.slots import first_output
@@ -38,12 +38,12 @@ class Driver:
         self.freezes = freezes
         self.trained = config.trained if freezes else frozenset()
         self.code = code_of(config)
-        self.uses = Counter(
-            tap
-            for stretch in config.stretches
-            for tap in (*stretch[0].taps, *stretch[0].holds)
-            for _ in stretch
-        )  # how often each will still be tapped
+        *_, last = config.stretches
+        self.last = last.at(last.number - 1).name
+        self.uses = Counter[str]()  # how often each will still be tapped
+        for stretch in config.stretches:
+            for tap in (*stretch.first.taps, *stretch.first.holds):
+                self.uses[tap] += stretch.number
         self.tapped: dict[str, list[tuple[Source, Tensor]]] = {}
         self._held: tuple[
             tuple[Source, Tensor], ...
@@ -66,26 +66,20 @@ class Driver:
         """The segments of one pass."""
         main: tuple[Source, Tensor] = (("", 0), image)
         for stretch in self._alike():
-            left = stretch
-            while left:
-                part = left[0]
-                latest = self._latest_twin(part, main[1]) if isinstance(part, LayerConfig) else None
+            done = 0
+            while done < stretch.number:
+                part = stretch.at(done)
+                latest = self._latest_twin(part, main[1], self.kept_by_last)
                 if latest is None or not isinstance(part, LayerConfig):
                     segment = self._next(part, main, image)
-                    main = (part.name, 0), segment.outputs[0]
                     yield Twins(segment)
-                    left = left[1:]
+                    main, done = ((part.name, 0), segment.outputs[0]), done + 1
                     continue
                 twin, shared, _ = latest
-                recurs = (
-                    twin.outputs[0] is main[1] and twin.kept is self.kept_by_last
-                )  # all after it are alike
-                number = len(left) if recurs else 1
-                others = cast("tuple[LayerConfig, ...]", left[1:number])
-                yield Twins(twin.twin(part.name, (main[0],), part, shared), others)
+                number = stretch.number - done if self._recurs(part, latest) else 1
+                yield Twins(twin.twin(part.name, (main[0],), part, shared), number)
                 self.kept_by_last = twin.kept
-                main = (left[number - 1].name, 0), twin.outputs[0]
-                left = left[number:]
+                main, done = ((block_name(part.index + number - 1), 0), twin.outputs[0]), done + number
 
     def _alike(self) -> Iterator[Stretch]:
         """The plan in stretches whose blocks differ in their numbers alone, for the Tape too."""
@@ -93,8 +87,9 @@ class Driver:
             yield from self.config.stretches
             return
         for stretch in self.config.stretches:
-            for _, alike in groupby(stretch, key=self._role):
-                yield tuple(alike)
+            for _, alike in groupby(stretch.parts, key=self._role):
+                first, *others = alike
+                yield Stretch(first, 1 + len(others))
 
     def _role(self, part: PartConfig | LayerConfig) -> Hashable:
         """How the run treats a part or block, and what later parts use of it."""
@@ -121,17 +116,24 @@ class Driver:
         self.tapped |= {name: outputs for name, outputs in named.items() if self.uses[name]}
         return segment
 
-    def _state(self, part: LayerConfig, x: Tensor) -> Hashable:
-        """What is the same for twins; see `segment`, where more is compared."""
+    def _state(self, part: LayerConfig, x: Tensor, kept: frozenset[Storage]) -> Hashable:
+        """What is the same for twins; see `segment`, where more is compared. The part before has `kept` storages."""
         name = part.name
-        kept = id(self.kept_by_last)
-        return self._kind(part), name in self.trained, name in self.config.checkpointed, id(x), kept
+        return self._kind(part), name in self.trained, name in self.config.checkpointed, id(x), id(kept)
 
-    def _latest_twin(self, part: LayerConfig, x: Tensor) -> _Latest | None:
+    def _latest_twin(
+        self, part: PartConfig | LayerConfig, x: Tensor, kept: frozenset[Storage]
+    ) -> _Latest | None:
         """The twin of a block that has one input, which nothing else uses, as of an earlier block of the same input; if there is one."""
-        if not self.is_plain and not self._is_simple(part):
+        if not isinstance(part, LayerConfig) or (not self.is_plain and not self._is_simple(part)):
             return None
-        return None if x.storage.is_weight else self.latest.get(self._state(part, x))
+        return None if x.storage.is_weight else self.latest.get(self._state(part, x, kept))
+
+    def _recurs(self, part: LayerConfig, latest: _Latest) -> bool:
+        """Whether the block after one that has a twin has that twin too, if it is alike: then so do all after it."""
+        twin, shared, _ = latest
+        then = self._latest_twin(part, twin.outputs[0], twin.kept)
+        return then is not None and then[0] is twin and then[1] == shared
 
     def _is_simple(self, part: PartConfig | LayerConfig) -> bool:
         """Whether a block has one input, and nothing else that parts have made matters to it, nor what it makes to others."""
@@ -192,7 +194,7 @@ class Driver:
                 return segment
         shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
         if len(inputs) == 1 and not self._held:
-            self.latest[self._state(part, x)] = twin, shared, (x, self.kept_by_last)
+            self.latest[self._state(part, x, self.kept_by_last)] = twin, shared, (x, self.kept_by_last)
         return twin.twin(part.name, sources, part, shared)
 
     def _part(self, part: PartConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]) -> Segment:
@@ -204,7 +206,7 @@ class Driver:
             part.name in self.trained,
             part.name in self.config.checkpointed,
             bool(self.uses[part.name]),
-            part is self.config.plan[-1],
+            part.name == self.last,
             *self._state_of(inputs, freed),
         )
         parts = parts_of(version(), *self.settings)
@@ -229,7 +231,7 @@ class Driver:
         """What a block of another encoder is found by; None if it is not the same in another."""
         if part.holds or self.config.unread or (part.taps and not self.shares_parts):
             return None
-        is_last = part is self.config.plan[-1]
+        is_last = part.name == self.last
         if not part.taps:
             return (part.kind, *key[1:], is_last)
         (_, x), *taps = inputs
@@ -289,7 +291,7 @@ class Driver:
             result = call(self.tape, run, entries, self.config.run.attention, self.code)
         outputs = result if isinstance(result, tuple) else (result,)
         dropped: tuple[Tensor, ...] = ()
-        if not self.uses[part.name] and part is not self.config.plan[-1]:
+        if not self.uses[part.name] and part.name != self.last:
             outputs, dropped = outputs[:1], outputs[1:]  # no later part taps the others
         output_storages = {output.storage for output in outputs}
         left = (*self.tape.last_used, *(tensor.storage for tensor in dropped))

@@ -84,7 +84,7 @@ def _forward(
 def _first_of(all_twins: Iterator[Twins], first: int) -> Iterator[Twins]:
     """The first segments of a pass."""
     for twins in all_twins:
-        yield replace(twins, others=twins.others[: first - 1])
+        yield replace(twins, number=min(twins.number, first))
         first -= twins.number
         if first <= 0:
             return

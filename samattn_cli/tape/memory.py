@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import repeat
+from itertools import chain, repeat
 
 from ..records import dataclass
 from ..units import rounded
@@ -120,20 +120,23 @@ def walk(forward: ForwardPass, *, trains: bool = False) -> Iterator[SegmentMemor
 
     Segments with the same memory share one object.
     """
+    return chain.from_iterable(_walk(forward, trains=trains))
+
+
+def _walk(forward: ForwardPass, *, trains: bool) -> Iterator[Iterable[SegmentMemory]]:
+    """The memory of each of the twins of a pass."""
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
     keeps_graph = trains or forward.config.run.keeps_graph
     found: dict[tuple[int, int], SegmentMemory] = {}
     firsts = [twins.first for twins in forward.twins]
     lives = _kept_live(firsts) if keeps_graph else [live_over(first.recording) for first in firsts]
     for twins, liveness in zip(forward.twins, lives, strict=True):
-        for left in range(twins.number, 0, -1):
+        leaves_same = type(liveness.change) is int and not liveness.change
+        for _ in range(1 if leaves_same else twins.number):
             alike = live if type(live) is int else id(live), id(liveness)
             if alike not in found:
                 found[alike] = SegmentMemory(live, liveness)
-            if type(liveness.change) is int and not liveness.change:  # as many are live before each
-                yield from repeat(found[alike], left)
-                break
-            yield found[alike]
+            yield repeat(found[alike], twins.number if leaves_same else 1)
             live = live + liveness.change
 
 

@@ -10,7 +10,7 @@ from itertools import accumulate, chain, repeat
 from typing import TypeVar
 
 from ..encoder.model import EncoderConfig
-from ..encoder.plan import LayerConfig
+from ..encoder.plan import LayerConfig, block_name
 from ..records import dataclass
 from .ops import Buffer, Recording
 from .storage import Dim, Storage
@@ -121,25 +121,35 @@ class Segment:
 
 @dataclass(frozen=True)
 class Twins:
-    """A segment, and the blocks after it whose segments are its twins: one after another, the output of one enters the next.
+    """A segment, and its twins of the blocks after it: one after another, the output of one enters the next.
 
     Attributes:
         first: the segment.
-        others: the configs of the blocks after it.
+        number: how many they are.
     """
 
     first: Segment
-    others: tuple[LayerConfig, ...] = ()
+    number: int = 1
 
     @property
-    def number(self) -> int:
-        """How many segments they are."""
-        return 1 + len(self.others)
+    def blocks(self) -> range:
+        """The numbers of the blocks; none for a part."""
+        begin = self.first.layer.index if self.first.layer else 0
+        return range(begin, begin + self.number if self.first.layer else 0)
 
     @property
     def names(self) -> Iterator[str]:
         """Their names."""
-        return chain((self.first.name,), (layer.name for layer in self.others))
+        return chain((self.first.name,), map(block_name, self.blocks[1:]))
+
+    def name(self, number: int) -> str:
+        """The name of one of them."""
+        layer = self.first.layer
+        return block_name(layer.index + number) if number and layer else self.first.name
+
+    def source(self, number: int) -> Source:
+        """Where the main input of one of them comes from."""
+        return (self.name(number - 1), 0) if number else self.first.sources[0]
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -156,11 +166,11 @@ class Twins:
         return self.last if number == self.number - 1 else self._made(number)
 
     def _made(self, number: int) -> Segment:
-        if not number:
-            return self.first
-        layer = self.others[number - 1]
-        before = self.others[number - 2].name if number > 1 else self.first.name
-        return self.first.twin(layer.name, ((before, 0),), layer, self.first.shared)
+        first, layer = self.first, self.first.layer
+        if not number or layer is None:
+            return first
+        own = layer.numbered(layer.index + number)
+        return first.twin(own.name, (self.source(number),), own, first.shared)
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,11 @@ class ForwardPass:
         """Their names."""
         return tuple([name for twins in self.twins for name in twins.names])
 
+    @property
+    def blocks(self) -> Iterator[int | None]:
+        """For each segment the number of its block; None for a part."""
+        return chain.from_iterable(twins.blocks or (None,) for twins in self.twins)
+
     def segment(self, number: int) -> Segment:
         """One of the segments."""
         twins = bisect_right(self._begin, number) - 1
@@ -203,16 +218,19 @@ class ForwardPass:
     @cached_property
     def _begin(self) -> tuple[int, ...]:
         """The number of the first of each twins."""
-        numbers = accumulate((twins.number for twins in self.twins), initial=0)
-        return tuple(numbers)[:-1]
+        return tuple(accumulate(self._numbers, initial=0))[:-1]
+
+    @cached_property
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple([twins.number for twins in self.twins])
 
     def spread(self, read: Callable[[Segment], Read]) -> Iterator[Read]:
         """For each segment what is read of the first of its twins, which is to be the same for all of them."""
-        return self.spread_all(map(read, (twins.first for twins in self.twins)))
+        return self.spread_all([read(twins.first) for twins in self.twins])
 
     def spread_all(self, of_twins: Iterable[Read]) -> Iterator[Read]:
         """For each segment what there is of its twins."""
-        return chain.from_iterable(map(repeat, of_twins, (twins.number for twins in self.twins)))
+        return chain.from_iterable(map(repeat, of_twins, self._numbers))
 
     @cached_property
     def recordings(self) -> Counter[Recording]:

@@ -366,13 +366,12 @@ class TrainingStep:
     def most(self) -> tuple[tuple[Dim, str], ...]:
         """The most bytes live in each segment, forward or backward, and the operation at that moment, named in it."""
         ahead, back = self._peaks[: len(self.kept)], self._peaks[: len(self.kept) - 1 : -1]
-        sections = zip(ahead, self.kept, back, self.undone, self.forward.names, strict=True)
+        of_ahead, of_back = _named(self.kept, "forward"), _named(self.undone, "backward")
+        sections = zip(ahead, of_ahead, back, of_back, self.forward.names, strict=True)
         return tuple(
             [
-                (most, _op_in((name, "forward"), kept))
-                if most >= then
-                else (then, _op_in((name, "backward"), undone))
-                for most, kept, then, undone, name in sections
+                (most, op or name) if most >= then else (then, other or operation_at((name, "backward"), ""))
+                for most, op, then, other, name in sections
             ]
         )
 
@@ -605,9 +604,14 @@ def _before_each(live: Dim, lives: tuple[Liveness, ...]) -> list[Dim]:
     return list(accumulate([liveness.change for liveness in lives], initial=live))[:-1]
 
 
-def _op_in(section: Section, liveness: Liveness) -> str:
-    """The operation at the peak of a section, named in its part or block."""
-    return operation_at(section, liveness.peak_op).removeprefix(f"{section[0]}.")
+def _named(lives: tuple[Liveness, ...], phase: Phase) -> Iterator[str]:
+    """The operation at the peak of the recording of each liveness, without the name of its part; "" if it allocates nothing."""
+    different = dict(zip(map(id, lives), lives, strict=True))
+    names = {
+        key: liveness.peak_op and operation_at(("", phase), liveness.peak_op)
+        for key, liveness in different.items()
+    }
+    return map(names.__getitem__, map(id, lives))
 
 
 def uncached_bytes(segment: Segment) -> Dim:
