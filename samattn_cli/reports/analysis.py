@@ -106,14 +106,6 @@ class LayerReport(PartReport):
     attention_bytes_per_head: int
     vs_global: VsGlobal
 
-    def of_another(self, name: str, index: int, training_bytes: int, training_op: str) -> LayerReport:
-        """The report of a layer that differs in these alone: a copy, which is quick to make, as encoders may have hundreds."""
-        made, values = LayerReport.__new__(LayerReport), vars(self).copy()
-        values["name"], values["index"] = name, index
-        values["training_bytes"], values["training_op"] = training_bytes, training_op
-        object.__setattr__(made, "__dict__", values)
-        return made
-
 
 @dataclass(frozen=True, kw_only=True)
 @with_keys((name for name in names(of("encoder")) if name not in IN_MEMORY), "int | None")

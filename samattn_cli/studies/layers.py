@@ -91,7 +91,14 @@ def _layers_of(passes: Passes) -> Iterator[LayerReport]:
             report = found.get(alike)
             if report is None:
                 report = found[alike] = LayerReport(**_figures(LAYER, At(passes, number)))
-            yield report.of_another(name, block, nbytes, op)
+            yield _another(report, name=name, index=block, training_bytes=nbytes, training_op=op)
+
+
+def _another(report: LayerReport, **own: Any) -> LayerReport:
+    """The report of a layer that differs in its `own` values alone: quick to make, as encoders may have hundreds of layers."""
+    made = LayerReport.__new__(LayerReport)
+    object.__setattr__(made, "__dict__", vars(report) | own)
+    return made
 
 
 def _alike(passes: Passes) -> Iterator[Hashable]:
