@@ -342,7 +342,10 @@ class Tried:
         run = self.together.get(place)
         if run is None or run.is_refused:
             return None
-        stopped, script, usable = self._stop(place), run.script, bytes_of(self.memory)
+        script, usable = run.script, bytes_of(self.memory)
+        if run.live_bytes > usable:  # where these exceed the memory is where it runs out
+            return InMemory(False, play=lambda: play(script))
+        stopped = self._stop(place)
         if stopped is None:
             return InMemory(True, capacity=usable, play=lambda: play(script, usable))
         return InMemory(False, stopped_at=stopped, play=lambda: play(script))

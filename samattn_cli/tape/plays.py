@@ -17,8 +17,8 @@ from .allocator import LARGEST_SMALL, SMALL_SEGMENT, UNIT, segment_for
 
 LARGEST_SMALL_UNITS = LARGEST_SMALL // UNIT
 SMALL_SEGMENT_UNITS = SMALL_SEGMENT // UNIT
-ADDRESS_BITS = 40
-"""A block is its size, and in these low bits its address: segments of 512 TiB in all."""
+ADDRESS_BITS = 44
+"""A block is its size, and in these low bits its address: segments of 8 PiB in all, also those that were released."""
 ADDRESS = (1 << ADDRESS_BITS) - 1
 ELSEWHERE = 0
 """The event that frees a request of an earlier piece, or empties the cache."""
