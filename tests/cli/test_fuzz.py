@@ -36,7 +36,7 @@ waivers:
 """
 FIGURE = {"config": "small.yaml", "profile": "", "metric": "params", "value": 75424, "unit": "params"}
 ACCEPTED = {"rule": "c", "reason": "r", "was": 1}
-MADE_BY = {"samattn": "0.1.0", "counting": 1}
+MADE_BY = {"samattn": "0.1.0", "counting": 2}
 BASELINE_TEXT = json.dumps(
     {"kind": "baseline", "schema_version": 1, "figures": [FIGURE | MADE_BY | {"accepted": ACCEPTED}]}
 )

@@ -73,7 +73,7 @@ def test_it_is_sorted_with_a_figure_a_line(root):
     ]
     assert text.splitlines()[2] == (
         '{"config": "encoders/small.yaml", "profile": "", "metric": "params", "value": 75424, "unit": "params", '
-        '"samattn": "0.1.0", "counting": 1},'
+        '"samattn": "0.1.0", "counting": 2},'
     )
     assert text.count("\n") == 5
     assert drift().outcome == "pass"
@@ -199,8 +199,8 @@ def test_nothing_is_written_where_a_figure_cannot_be_told():
 
 @pytest.mark.usefixtures("root")
 def test_a_change_in_how_samattn_counts_is_named_and_never_blamed_on_the_config(monkeypatch):
-    monkeypatch.setattr(report, "COUNTING", 2)
-    monkeypatch.setattr(study, "COUNTING", 2)
+    monkeypatch.setattr(report, "COUNTING", 3)
+    monkeypatch.setattr(study, "COUNTING", 3)
     deepen(5)
     result = drift()
     assert (result.outcome, result.code) == ("unchecked", "counting-changed")
@@ -211,11 +211,11 @@ def test_a_change_in_how_samattn_counts_is_named_and_never_blamed_on_the_config(
 @pytest.mark.usefixtures("root")
 def test_a_baseline_of_a_later_samattn_is_for_that_one():
     text = Path(NAME).read_text("utf-8")
-    Path(NAME).write_text(text.replace('"counting": 1', '"counting": 9').replace("0.1.0", "9.9.9"), "utf-8")
+    Path(NAME).write_text(text.replace('"counting": 2', '"counting": 9').replace("0.1.0", "9.9.9"), "utf-8")
     result = drift()
     assert (result.outcome, result.code) == ("unchecked", "counting-changed")
     assert all(
-        part in result.summary for part in ("samattn 9.9.9", "counting 9", "samattn 0.1.0", "counting 1")
+        part in result.summary for part in ("samattn 9.9.9", "counting 9", "samattn 0.1.0", "counting 2")
     )
     assert "baseline update" not in result.summary  # would write over what a newer samattn counts
 
@@ -223,7 +223,7 @@ def test_a_baseline_of_a_later_samattn_is_for_that_one():
 def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
     monkeypatch.chdir(root)
     text = Path(NAME).read_text("utf-8")
-    Path(NAME).write_text(text.replace('"counting": 1', '"counting": 0').replace("75424", "70000"), "utf-8")
+    Path(NAME).write_text(text.replace('"counting": 2', '"counting": 1').replace("75424", "70000"), "utf-8")
     new(root, {})
     ran = samattn("update")
     assert ran.exit_code == 0
@@ -243,11 +243,11 @@ def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
         ('"value": 75424', '"values": 75424', "2:1", "damaged-figure", "value missing"),
         ('"unit": "params"', '"unit": "FLOP"', "2:1", "damaged-figure", "params 'FLOP'"),
         ('"metric": "params"', '"metric": "parms"', "2:1", "damaged-figure", "metric 'parms'"),
-        ('"counting": 1', '"counting": "1"', "2:1", "damaged-figure", "counting '1'"),
-        ('"counting": 1', '"counting": 1, "more": 1', "2:1", "damaged-figure", "more"),
+        ('"counting": 2', '"counting": "1"', "2:1", "damaged-figure", "counting '1'"),
+        ('"counting": 2', '"counting": 2, "more": 1', "2:1", "damaged-figure", "more"),
         (
-            '"counting": 1',
-            '"counting": 1, "accepted": {"rule": "drift"}',
+            '"counting": 2',
+            '"counting": 2, "accepted": {"rule": "drift"}',
             "2:1",
             "damaged-figure",
             "accepted reason",
@@ -391,9 +391,9 @@ def test_a_new_figure_is_at_most_the_config_gives(root):
 
 def test_a_figure_that_is_reported_as_counted_otherwise_is_at_most_the_config_gives(root):
     new(root, {})
-    rewrite("encoders/small.yaml", counting=0)
+    rewrite("encoders/small.yaml", counting=1)
     commit(root)
-    rewrite("encoders/small.yaml", counting=1, value=3 * PARAMS)
+    rewrite("encoders/small.yaml", counting=2, value=3 * PARAMS)
     assert [code for code, _ in loosened()] == ["baseline-too-high"]
 
 
