@@ -139,7 +139,8 @@ class Joint:
         """The peak of a training step."""
         first = self.parts[0][0]
         segments = [replace(pieces[0].segment, name=f"{n}") for n, pieces in enumerate(self.parts)]
-        image = replace(first.segment.entries[0], shape=(self.image // first.segment.entries[0].item_bytes,))
+        entry = first.segment.entries[0]
+        image = replace(entry, shape=(self.image // entry.item_bytes,), steps=(1,))
         step = TrainingStep(ForwardPass(first.config, image, tuple(map(Twins, segments))), ())
         kept, undone = (
             self.livenesses("kept", _kept),

@@ -377,4 +377,10 @@ def _has_channels_first(numbers: Shape, entry: Tensor) -> bool:
 def _entered(entry: Tensor, shape: Shape, item_bytes: Integer) -> Tensor:
     """The input, with a shape of symbols; its strides stay numbers, because they only decide branches."""
     item_bytes = item_bytes if entry.item_bytes == item_bytes else entry.item_bytes
-    return replace(entry, shape=shape, item_bytes=item_bytes, storage=Storage(prod(shape) * item_bytes))
+    return replace(
+        entry,
+        shape=shape,
+        steps=entry.stride,
+        item_bytes=item_bytes,
+        storage=Storage(prod(shape) * item_bytes),
+    )

@@ -70,7 +70,8 @@ class Tap:
         is_own = self.source == "pos_embed" or self.tensor.item_bytes not in ITEM_BYTES.values()
         item_bytes = self.tensor.item_bytes if is_own else names["s"]
         storage = Storage(prod(shape) * item_bytes)
-        return replace(self.tensor, shape=shape, item_bytes=item_bytes, storage=storage)
+        steps = self.tensor.stride
+        return replace(self.tensor, shape=shape, steps=steps, item_bytes=item_bytes, storage=storage)
 
 
 def taps_of(part: PartConfig | LayerConfig, segment: Segment, batch: int) -> tuple[Tap, ...]:

@@ -135,6 +135,6 @@ def _copy(tape: Tape, run: Run, operands: tuple[Tensor, ...], templates: list[Ru
         saved = tuple([new.get(each, each) for node in run.nodes for each in node.saved])
         unpacks = sum(node.unpacks for node in run.nodes)
         edges = tuple(x.grad_fn for x in operands)
-        edge = Node(None, edges, saved, unpacks, copied=Copied(templates, storages)), 0
+        edge = Node(None, edges, (), saved, unpacks, copied=Copied(templates, storages)), 0
     out = run.out
-    return Tensor(out.shape, out.stride, new.get(out.storage, out.storage), out.item_bytes, edge, out.is_view)
+    return Tensor(out.shape, out.steps, new.get(out.storage, out.storage), out.item_bytes, edge, out.is_view)

@@ -205,7 +205,7 @@ class _Engine:
         if node.unpacks and not self.unpacked:
             self.unpacked = True
             self.tape.record("unpack", "unpack")
-        edges, results = node.edges, node.backward(self.tape, *gradients)
+        edges, results = node.edges, node.backward(self.tape, *gradients, *node.given)
         held = [self._hold_if_needed(edge, result) for edge, result in zip(edges, results, strict=True)]
         if self.is_again:
             self._release(*node.saved)

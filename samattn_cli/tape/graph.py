@@ -27,7 +27,7 @@ class Sum:
 
 
 Backward = Callable[..., Sequence[Any]]
-"""(tape, gradient of each output) -> gradient of each edge: a Tensor, a Sum or None."""
+"""(tape, gradient of each output, what the node was given) -> gradient of each edge: a Tensor, a Sum or None."""
 
 
 @immutable(frozen=True, eq=False)
@@ -37,6 +37,7 @@ class Node:
     Args:
         backward: its derivative; None for a leaf (AccumulateGrad) and for an entry of a segment.
         edges: get the gradients of its inputs; None for an input that needs no gradient.
+        given: what the derivative takes after the gradients, such as operands of the forward.
         saved: storages that it keeps alive until it has run, without weights.
         unpacks: whether it uses saved tensors, including weights; of copied nodes, how many of them do.
         scope: its module and operation; None: those of the node that ran before.
@@ -47,6 +48,7 @@ class Node:
 
     backward: Backward | None
     edges: tuple[Edge | None, ...] = ()
+    given: tuple[Any, ...] = ()
     saved: tuple[Storage, ...] = ()
     unpacks: int = False
     scope: tuple[str, ...] | None = None

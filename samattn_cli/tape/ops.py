@@ -221,29 +221,7 @@ class Op:
         return sum(storage.nbytes for storage in self.allocates)
 
     def with_storages(self, new: Mapping[Storage, Storage]) -> Op:
-        """The same with other storages in place of some."""
-        return self._remade(
-            tuple([new.get(each, each) for each in self.reads]),
-            tuple([new.get(each, each) for each in self.allocates]),
-            tuple([new.get(each, each) for each in self.frees]),
-            tuple([new.get(each, each) for each in self.saves]),
-            is_kept=self.is_kept,
-        )
-
-    def saving(self, saves: tuple[Storage, ...]) -> Op:
-        """The same, for whose backward autograd keeps these storages."""
-        return self._remade(self.reads, self.allocates, self.frees, saves, is_kept=True)
-
-    def _remade(
-        self,
-        reads: tuple[Storage, ...],
-        allocates: tuple[Storage, ...],
-        frees: tuple[Storage, ...],
-        saves: tuple[Storage, ...],
-        *,
-        is_kept: bool,
-    ) -> Op:
-        """The same with other storages. It is written out because a pass may make thousands."""
+        """The same with other storages in place of some; written out because a pass may make thousands."""
         return Op(
             self.name,
             self.kind,
@@ -253,11 +231,11 @@ class Op:
             self.parameters,
             self.bytes_read,
             self.bytes_written,
-            reads,
-            allocates,
-            frees,
-            saves,
-            is_kept,
+            tuple([new.get(each, each) for each in self.reads]),
+            tuple([new.get(each, each) for each in self.allocates]),
+            tuple([new.get(each, each) for each in self.frees]),
+            tuple([new.get(each, each) for each in self.saves]),
+            self.is_kept,
             self.workspace_bytes,
             self.scores,
             self.entering,
@@ -269,6 +247,12 @@ class Op:
             self.layout,
             self.adds_bias,
         )
+
+    def keep(self, saves: tuple[Storage, ...]) -> None:
+        """Autograd keeps storages for its backward, too; only for the Tape that is recording it."""
+        before = self.saves
+        self.saves = tuple(dict.fromkeys((*before, *saves))) if before else saves  # type: ignore[misc]
+        self.is_kept = True  # type: ignore[misc]
 
     def without_gradients(self) -> Op:
         """The same, whose weights get no gradient."""

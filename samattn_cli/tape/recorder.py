@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..records import replace
 from ..units import INT64_BYTES
@@ -15,7 +15,7 @@ from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Buffer, InputLayout, Op, Parameter
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
-from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like, row_major
+from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
 
 if TYPE_CHECKING:  # not at run time: few encoders have copies
     from .copies import Copy, Template
@@ -33,8 +33,8 @@ def _row_major_tensor(
     """A tensor in row-major order with its own memory."""
     nbytes = math.prod(shape) * item_bytes
     has_numbers = nbytes.__class__ is int and nbytes  # zero times a formula is a number, too
-    stride = row_major(shape) if has_numbers else contiguous_stride(shape)
-    return Tensor(shape, stride, Storage(nbytes, is_weight), item_bytes, grad_fn)
+    steps = None if has_numbers else contiguous_stride(shape)
+    return Tensor(shape, steps, Storage(nbytes, is_weight), item_bytes, grad_fn)
 
 
 class _Submodule:
@@ -154,11 +154,11 @@ class Recorder:
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with its own memory, whose allocation is not recorded."""
-        return self.new(shape, contiguous_stride(shape), self.item_bytes)
+        return _row_major_tensor(shape, self.item_bytes)
 
     def tensor_like(self, x: Tensor) -> Tensor:
         """A tensor of the shape, type and memory order of `x`, with its own memory."""
-        return self.new(x.shape, copied_stride(x), x.item_bytes)
+        return self.copy_of(x, x.item_bytes)
 
     def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
         """Free the storages of `tensors`, except the storage of `keep`."""
@@ -269,10 +269,12 @@ class Recorder:
         bytes_written: Dim = 0
         read, written = [], []
         for tensor in reads:
-            bytes_read = bytes_read + tensor.distinct_bytes
+            is_whole = tensor.steps is None  # most are: `distinct_bytes` at once
+            nbytes = math.prod(tensor.shape) * tensor.item_bytes if is_whole else tensor.distinct_bytes
+            bytes_read = bytes_read + nbytes
             read.append(tensor.storage)
         for tensor in writes:
-            bytes_written = bytes_written + tensor.nbytes
+            bytes_written = bytes_written + math.prod(tensor.shape) * tensor.item_bytes
             written.append(tensor.storage)
         op = Op(
             full_name,
@@ -356,12 +358,15 @@ class Recorder:
         self, name: str, kind: str, x: Tensor, *others: Tensor, parameters: tuple[Parameter, ...] = ()
     ) -> Tensor:
         """An elementwise operation on `x` and tensors that broadcast to it; the result has the shape of `x`."""
-        alike = [other.expanded(x.shape) for other in others]
         item_bytes = x.item_bytes
         for other in others:
             item_bytes = max(item_bytes, other.item_bytes)  # the wider type wins
-        out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
-        flops = ELEMENTWISE_FLOPS[kind] * out.elements
+        if x.is_contiguous:
+            out = _row_major_tensor(x.shape, item_bytes)
+        else:
+            stride = dense_stride_like(x, *[other.expanded(x.shape) for other in others])
+            out = self.new(x.shape, stride, item_bytes)
+        flops = ELEMENTWISE_FLOPS[kind] * x.elements
         self.record(
             name, kind, reads=(x, *others), writes=(out,), parameters=parameters, elementwise_flops=flops
         )
@@ -422,6 +427,17 @@ class Recorder:
         """A contiguous tensor of the type of `x`."""
         return _row_major_tensor(shape, x.item_bytes)
 
+    @staticmethod
+    def contiguous_of(shape: Shape, item_bytes: int) -> Tensor:
+        """A contiguous tensor with its own memory."""
+        return _row_major_tensor(shape, item_bytes)
+
+    def copy_of(self, x: Tensor, item_bytes: int) -> Tensor:
+        """A tensor for a clone of `x` or a copy in another type, with its own memory."""
+        if x.steps is None:
+            return _row_major_tensor(x.shape, item_bytes)
+        return self.new(x.shape, copied_stride(x), item_bytes)
+
     def new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         """A tensor with its own memory."""
         return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)
@@ -432,6 +448,8 @@ class Recorder:
         out: Tensor,
         operands: tuple[Tensor, ...],
         backward: Backward,
+        given: tuple[Any, ...] = (),
+        *,
         saves: tuple[Tensor, ...] = (),
     ) -> Tensor:
         """`out` with its node in autograd's graph; `out` itself, with nothing saved, if no operand needs a gradient.
@@ -441,6 +459,7 @@ class Recorder:
             out: its result.
             operands: get the gradients, in the order of `backward`.
             backward: its derivative.
+            given: what that takes after the gradient.
             saves: tensors that autograd keeps for it.
         """
         edges = tuple([operand.grad_fn for operand in operands])
@@ -448,7 +467,7 @@ class Recorder:
             return out
         saved = self._save(out.storage, saves) if saves else ()
         scope = (*self.scope, name) if name else self.scope
-        return out.made_by((Node(backward, edges, saved, bool(saves), scope), 0))
+        return out.made_by((Node(backward, edges, given, saved, bool(saves), scope), 0))
 
     def _save(self, result: Storage, saves: tuple[Tensor, ...]) -> tuple[Storage, ...]:
         """Add the storages that autograd keeps to the operation that allocated `result`, and return those of `saves`."""
@@ -457,11 +476,6 @@ class Recorder:
             storage = tensor.storage
             if not storage.is_weight and storage not in saved:
                 saved.append(storage)
-        ops = self.ops
-        at = len(ops) - 1
-        while result not in ops[at].allocates:
-            at -= 1
-        before = ops[at].saves
-        kept = dict.fromkeys((*before, *saved)) if before else saved
-        ops[at] = ops[at].saving(tuple(kept))
-        return tuple(saved)
+        kept = tuple(saved)
+        next(op for op in reversed(self.ops) if result in op.allocates).keep(kept)
+        return kept

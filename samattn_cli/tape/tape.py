@@ -11,7 +11,7 @@ derivative: products, images, elementwise, reductions, moves, casts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..encoder.torch_versions import LINEAR_IS_VIEW_BEFORE
@@ -24,7 +24,7 @@ from .recorder import Recorder
 from .sdpa import Choice
 from .storage import Dim, Shape
 from .symbols.formula import greatest
-from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
+from .tensor import Tensor, dense_stride_like
 
 MATRIX_DIMS = 2
 
@@ -74,23 +74,25 @@ class Tape(Recorder):
             self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
         saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
         if not folds:
-            out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
+            out = self.derived(name, out, (rows,), derivatives.batched_mm, (rows, used[0]), saves=saves)
         elif adds_bias:
             weight_used, with_bias = used
             edges = (with_bias, rows, weight_used)
-            out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
+            out = self.derived(
+                name, out, edges, derivatives.addmm, (rows, weight_used, with_bias), saves=saves
+            )
         else:
-            out = self.derived(name, out, (rows, transposed), derivatives.mm(rows, used[0]), saves)
+            out = self.derived(name, out, (rows, transposed), derivatives.mm, (rows, used[0]), saves=saves)
         if not is_matrix:
             is_view = adds_bias and self.target.torch < LINEAR_IS_VIEW_BEFORE
             out = out.view(*leading, out_features).seen(is_view=is_view)
-        return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
+        return self.derived(name, out, (out, used[1]), derivatives.passes, (out, used[1])) if added else out
 
     @staticmethod
     def _transposed(weight: Tensor) -> Tensor:
         """A weight as ``weight.t()``, made before the rows of a product: its gradient is complete after theirs has passed on."""
-        passes = derivatives.passes(weight)
-        return weight.made_by((Node(passes, (weight.grad_fn,)), 0)) if weight.grad_fn else weight
+        edge = weight.grad_fn
+        return weight.made_by((Node(derivatives.passes, (edge,), (weight,)), 0)) if edge else weight
 
     def _folds(self, x: Tensor, weight: Tensor) -> bool:
         """Whether ATen folds (..., in) into rows for one product with a weight (should_fold of LinearAlgebra.cpp).
@@ -150,7 +152,7 @@ class Tape(Recorder):
     ) -> Tensor:
         out = self.product(name, "matmul", a, b, call, scores=scores, choice=choice)
         saves = (*where_needed(b, a), *where_needed(a, b))
-        return self.derived(name, out, (a, b), derivatives.bmm(a, b), saves)
+        return self.derived(name, out, (a, b), derivatives.bmm, (a, b), saves=saves)
 
     # Operations on images (B, C, H, W). On the meta device the output of a convolution is contiguous, whatever the
     # memory order of its input. Pooling and resizing keep the memory order.
@@ -205,15 +207,17 @@ class Tape(Recorder):
             layout = InputLayout(low.shape, low.stride, weight)
             self._product("", "conv2d", low, out, used, weights, macs=macs, layout=layout)
             self.free(low, *self._frozen_copies(used), keep=x)
-            derivative = derivatives.conv2d(low, *used, macs=macs)
-            return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
+            operands = (low, *used)
+            return self.derived(
+                "", out, operands, derivatives.conv2d, (macs, *operands), saves=(low, used[0])
+            )
 
     def max_pool2d(self, name: str, x: Tensor, kernel: Dim, *, stride: Dim | None = None) -> Tensor:
         """``F.max_pool2d``; the stride is `kernel` by default: (B, C, H, W) -> (B, C, ...)."""
         step = kernel if stride is None else stride
         shape = (*x.shape[:2], *((side - kernel) // step + 1 for side in x.shape[2:]))
         out = _in_order_of(x, self.like(x, *shape))
-        index = self.new(shape, contiguous_stride(shape), INT64_BYTES)
+        index = self.contiguous_of(shape, INT64_BYTES)
         flops = ELEMENTWISE_FLOPS["max_pool"] * out.elements * kernel**2
         self.record(
             name,
@@ -223,7 +227,7 @@ class Tape(Recorder):
             elementwise_flops=flops,
             frees=(index.storage,),
         )
-        return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
+        return self.derived(name, out, (x,), derivatives.max_pool, (x, index), saves=(x, index))
 
     def pooling(self, name: str, x: Tensor, kernel: Dim) -> Tensor:
         """``nn.MaxPool2d`` of `kernel`, as the submodule `name`: (B, C, H, W) -> (B, C, ...)."""
@@ -235,7 +239,7 @@ class Tape(Recorder):
         B, C, H, W = x.shape
         out = self.like(x, B, C // factor**2, H * factor, W * factor)
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.pixel_shuffle(x))
+        return self.derived(name, out, (x,), derivatives.pixel_shuffle, (x,))
 
     def unfold(self, name: str, x: Tensor, kernel: Shape, *, stride: Shape, padding: Shape) -> Tensor:
         """``nn.Unfold``: squares of (B, C, H, W), which may overlap, as columns (B, C * kernel, squares)."""
@@ -243,15 +247,15 @@ class Tape(Recorder):
         steps = zip(size, kernel, stride, padding, strict=True)
         squares = math.prod((side + 2 * pad - length) // step + 1 for side, length, step, pad in steps)
         (out,) = self.make(name, "unfold", (x,), (B, C * math.prod(kernel), squares))
-        return self.derived(name, out, (x,), derivatives.unfold(x))
+        return self.derived(name, out, (x,), derivatives.unfold, (x,))
 
     def mean_of_image(self, name: str, x: Tensor) -> Tensor:
         """``F.adaptive_avg_pool2d(x, 1)``: (B, C, H, W) -> (B, C, 1, 1); where `x` is channels-last, the mean is strided in place."""
         (out,) = self.make(name, "avg_pool", (x,), (*x.shape[:2], 1, 1))
-        out = self.derived(name, out, (x,), derivatives.mean_of_image(x))
+        out = self.derived(name, out, (x,), derivatives.mean_of_image, (x,))
         if not x.is_channels_last:
             return out
-        return self.derived(name, out.channels_last(), (out,), derivatives.as_strided(out))
+        return self.derived(name, out.channels_last(), (out,), derivatives.as_strided, (out,))
 
     def pad_image(self, name: str, x: Tensor, size: Shape) -> Tensor:
         """``F.pad`` in mode reflect of an image without a gradient, at the bottom and on the right, up to `size`: always a copy."""
@@ -271,24 +275,24 @@ class Tape(Recorder):
         self.record(name, kind, reads=(wide,), writes=(out,), elementwise_flops=flops)
         if wide is not x:
             self.free(wide)
-        return self.derived(name, out, (wide,), derivatives.interpolate(wide, mode))
+        return self.derived(name, out, (wide,), derivatives.interpolate, (wide, mode))
 
     # Elementwise operations
 
     def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """``x + other``; either broadcasts to the other."""
         out = self.elementwise(name, "add", *_broadcast(x, other))
-        return self.derived(name, out, (x, other), derivatives.passes(x, other))
+        return self.derived(name, out, (x, other), derivatives.passes, (x, other))
 
     def add_number(self, name: str, x: Tensor) -> Tensor:
         """``x`` plus a number."""
-        return self.derived(name, self.elementwise(name, "add", x), (x,), derivatives.passes(x))
+        return self.derived(name, self.elementwise(name, "add", x), (x,), derivatives.passes, (x,))
 
     def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape | None = None) -> Tensor:
         """``x + weight``; the weight is viewed as `shape`, if given, and broadcasts to `x`."""
         into = self.weight(weight) if shape is None else self.weight(weight).view(*shape)
         out = self.elementwise(name, "add", x, into, parameters=(weight,))
-        return self.derived(name, out, (x, into), derivatives.passes(x, into))
+        return self.derived(name, out, (x, into), derivatives.passes, (x, into))
 
     def add_(self, name: str, x: Tensor, other: Tensor) -> None:
         """``x += other``, without its derivative."""
@@ -297,7 +301,7 @@ class Tape(Recorder):
     def added_(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """``x += other``, which no operation has saved; returns the changed `x`."""
         self.add_(name, x, other)
-        return self.derived(name, x, (x, other), derivatives.passes(x, other))
+        return self.derived(name, x, (x, other), derivatives.passes, (x, other))
 
     def add_to_channels(self, x: Tensor, *terms: tuple[str, Dim, Tensor]) -> Tensor:
         """``x[..., first : first + C] += term`` for each (name, first, term), in place; returns the changed `x`.
@@ -310,19 +314,19 @@ class Tape(Recorder):
         for name, first, term in terms:
             part = x.slice(len(x.shape) - 1, first, first + term.shape[-1])
             self.add_(name, part, term)
-            added = self.derived(name, whole, (whole, term), derivatives.change_part(whole, part))
+            added = self.derived(name, whole, (whole, term), derivatives.add_to_part, (whole, part))
             if added.grad_fn is None:
                 continue
-            seen = self.derived(name, part, (added,), derivatives.as_strided(whole))
-            whole = self.derived(name, added, (added, seen), derivatives.change_part(whole, part, copy=True))
+            seen = self.derived(name, part, (added,), derivatives.as_strided, (whole,))
+            whole = self.derived(name, added, (added, seen), derivatives.copy_into_part, (whole, part))
         if not x.is_view or whole is x:
             return whole
-        return self.derived("view", whole, (whole,), derivatives.as_strided(whole))
+        return self.derived("view", whole, (whole,), derivatives.as_strided, (whole,))
 
     def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """``x - other``; `other` broadcasts to `x`."""
         out = self.elementwise(name, "sub", x, other)
-        return self.derived(name, out, (x, other), derivatives.sub(x, other))
+        return self.derived(name, out, (x, other), derivatives.sub, (x, other))
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """``x`` times a number."""
@@ -332,7 +336,7 @@ class Tape(Recorder):
         """``x * other``; either broadcasts to the other."""
         out = self.elementwise(name, "mul", *_broadcast(x, other))
         saves = (*where_needed(other, x), *where_needed(x, other))
-        return self.derived(name, out, (x, other), derivatives.mul(x, other), saves)
+        return self.derived(name, out, (x, other), derivatives.mul, (x, other), saves=saves)
 
     def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """``weight.view(shape) * x``; the weight broadcasts to `x`."""
@@ -347,7 +351,7 @@ class Tape(Recorder):
         """``x / other``; `other` broadcasts to `x`."""
         out = self.elementwise(name, "div", x, other)
         return self.derived(
-            name, out, (x, other), derivatives.div(x, other), saves=(*where_needed(other, x), other)
+            name, out, (x, other), derivatives.div, (x, other), saves=(*where_needed(other, x), other)
         )
 
     def square(self, name: str, x: Tensor) -> Tensor:
@@ -356,12 +360,12 @@ class Tape(Recorder):
         out = self.elementwise(name, "square", wide)
         if wide is not x:
             self.free(wide)
-        return self.derived(name, out, (wide,), derivatives.square(wide), saves=(wide,))
+        return self.derived(name, out, (wide,), derivatives.square, (wide,), saves=(wide,))
 
     def sqrt(self, name: str, x: Tensor) -> Tensor:
         """The square root."""
         out = self.elementwise(name, "sqrt", x)
-        return self.derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
+        return self.derived(name, out, (x,), derivatives.sqrt, (out,), saves=(out,))
 
     def rsqrt(self, name: str, x: Tensor) -> Tensor:
         """One over the square root."""
@@ -382,50 +386,50 @@ class Tape(Recorder):
     def clamp(self, name: str, x: Tensor) -> Tensor:
         """``clamp_min``, or ``clamp`` with one bound."""
         out = self.elementwise(name, "clamp", x)
-        return self.derived(name, out, (x,), derivatives.clamp(x), saves=(x,))
+        return self.derived(name, out, (x,), derivatives.clamp, (x,), saves=(x,))
 
     def sigmoid(self, name: str, x: Tensor) -> Tensor:
         """The logistic function."""
         out = self.elementwise(name, "sigmoid", x)
-        return self.derived(name, out, (x,), derivatives.of_one("sigmoid_backward", out), saves=(out,))
+        return self.derived(name, out, (x,), derivatives.of_one, ("sigmoid_backward", out), saves=(out,))
 
     def relu(self, name: str, x: Tensor) -> Tensor:
         """ReLU."""
         out = self.elementwise(name, "relu", x)
-        return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
+        return self.derived(name, out, (x,), derivatives.of_one, ("relu_backward", out), saves=(out,))
 
     def relu_(self, name: str, x: Tensor) -> Tensor:
         """ReLU in place, on a tensor that no operation saves, such as the output of a linear layer or a convolution."""
         self.record(name, "relu", reads=(x,), elementwise_flops=ELEMENTWISE_FLOPS["relu"] * x.elements)
         if not x.is_view:
-            return self.derived(name, x, (x,), derivatives.of_one("relu_backward", x), saves=(x,))
-        changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
-        return self.derived(name, changed, (changed,), derivatives.as_strided(x))
+            return self.derived(name, x, (x,), derivatives.of_one, ("relu_backward", x), saves=(x,))
+        changed = self.derived(name, x, (x,), derivatives.copy_slices, ("relu_backward", x), saves=(x,))
+        return self.derived(name, changed, (changed,), derivatives.as_strided, (x,))
 
     def leaky_relu_(self, name: str, x: Tensor) -> Tensor:
         """Leaky ReLU in place, on a tensor that is no view and that no operation saves, such as the output of a convolution."""
         flops = ELEMENTWISE_FLOPS["leaky_relu"] * x.elements
         self.record(name, "leaky_relu", reads=(x,), elementwise_flops=flops)
-        return self.derived(name, x, (x,), derivatives.of_one("leaky_relu_backward", x), saves=(x,))
+        return self.derived(name, x, (x,), derivatives.of_one, ("leaky_relu_backward", x), saves=(x,))
 
     def silu(self, name: str, x: Tensor) -> Tensor:
         """SiLU: x * sigmoid(x), in one kernel."""
         out = self.elementwise(name, "silu", x)
-        return self.derived(name, out, (x,), derivatives.of_one("silu_backward", x), saves=(x,))
+        return self.derived(name, out, (x,), derivatives.of_one, ("silu_backward", x), saves=(x,))
 
     def gelu(self, name: str, x: Tensor, *, tanh: bool = False) -> Tensor:
         """GELU, or its approximation by `tanh`."""
         kind = "gelu_tanh" if tanh else "gelu"
         out = self.elementwise(name, kind, x)
-        return self.derived(name, out, (x,), derivatives.of_one(f"{kind}_backward", x), saves=(x,))
+        return self.derived(name, out, (x,), derivatives.of_one, (f"{kind}_backward", x), saves=(x,))
 
-    def _widened(self, name: str, kind: str, x: Tensor, derivative: Callable[[Tensor], Backward]) -> Tensor:
+    def _widened(self, name: str, kind: str, x: Tensor, derivative: Backward) -> Tensor:
         """An elementwise operation that autocast computes in the wide type, and whose backward needs its output."""
         wide = self._for_statistics(name, x)
         out = self.elementwise(name, kind, wide)
         if wide is not x:
             self.free(wide)
-        return self.derived(name, out, (wide,), derivative(out), saves=(out,))
+        return self.derived(name, out, (wide,), derivative, (out,), saves=(out,))
 
     # Reductions, which compute a number from many
 
@@ -437,34 +441,34 @@ class Tape(Recorder):
         widens = in_float32 or self.autocast_bytes is not None
         item_bytes = ITEM_BYTES["float32"] if widens else x.item_bytes
         wide = x if self.half_to_float else self.cast(_cast_of(name), x, item_bytes)
-        out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
+        out = self.contiguous_of(x.shape, item_bytes)
         flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
         self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)
         if wide is not x:
             self.free(wide)
-        return self.derived(name, out, (wide,), derivatives.softmax(wide, out), saves=(out,))
+        return self.derived(name, out, (wide,), derivatives.softmax, (wide, out), saves=(out,))
 
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
         """The mean over `dim`, kept as a dimension of size 1."""
         shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
         (out,) = self.make(name, "mean", (x,), shape)
-        return self.derived(name, out, (x,), derivatives.mean(x, dim))
+        return self.derived(name, out, (x,), derivatives.mean, (x, dim))
 
     def sum(self, name: str, x: Tensor, dim: int) -> Tensor:
         """The sum over `dim`, kept as a dimension of size 1."""
         shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
         (out,) = self.make(name, "sum", (x,), shape)
-        return self.derived(name, out, (x,), derivatives.sum_over(x, dim))
+        return self.derived(name, out, (x,), derivatives.sum_over, (x, dim))
 
     def max_along(self, name: str, x: Tensor, dim: int) -> Tensor:
         """``x.max(dim).values``, without that dimension. The places of the maxima, int64, are allocated too."""
         shape = (*x.shape[:dim], *x.shape[dim + 1 :])
-        out, index = self.like(x, *shape), self.new(shape, contiguous_stride(shape), INT64_BYTES)
+        out, index = self.like(x, *shape), self.contiguous_of(shape, INT64_BYTES)
         flops = ELEMENTWISE_FLOPS["max"] * x.elements
         self.record(
             name, "max", reads=(x,), writes=(out, index), elementwise_flops=flops, frees=(index.storage,)
         )
-        return self.derived(name, out, (x,), derivatives.max_along(x, index, dim), saves=(index,))
+        return self.derived(name, out, (x,), derivatives.max_along, (x, index, dim), saves=(index,))
 
     def norm(self, name: str, x: Tensor) -> Tensor:
         """The Euclidean norm over the last dimension, kept as a dimension of size 1.
@@ -473,11 +477,11 @@ class Tape(Recorder):
         """
         shape = (*x.shape[:-1], 1)
         wide = x.item_bytes if self.autocast_bytes is None else self.item_bytes
-        out = self.new(shape, contiguous_stride(shape), wide)
+        out = self.contiguous_of(shape, wide)
         self.record(
             name, "norm", reads=(x,), writes=(out,), elementwise_flops=ELEMENTWISE_FLOPS["norm"] * x.elements
         )
-        return self.derived(name, out, (x,), derivatives.norm(x, out), saves=(x, out))
+        return self.derived(name, out, (x,), derivatives.norm, (x, out), saves=(x, out))
 
     def normalize(self, name: str, x: Tensor) -> Tensor:
         """``F.normalize(x, dim=-1)``: `x` divided by its norm, which is clamped from below."""
@@ -515,8 +519,9 @@ class Tape(Recorder):
         )
         if x is not narrow:
             self.free(x)
-        derivative = derivatives.layer_norm(x, *used, stats=stats)
-        return self.derived(name, out, (x, *used), derivative, saves=(x, *used, *stats))
+        operands = (x, *used)
+        given = (stats, *operands)
+        return self.derived(name, out, operands, derivatives.layer_norm, given, saves=(*operands, *stats))
 
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """``nn.BatchNorm2d``, as the submodule `name`: (B, C, ...) -> the same.
@@ -546,10 +551,9 @@ class Tape(Recorder):
                 elementwise_flops=ELEMENTWISE_FLOPS[kind] * x.elements,
                 frees=tuple(stat.storage for stat in stats),
             )
-            derivative = derivatives.batch_norm(
-                x, *used, stats=stats, by_cudnn=by_cudnn and self.in_training_mode
-            )
-            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
+            operands = (x, *used)
+            given = (stats, by_cudnn and self.in_training_mode, *operands)
+            return self.derived("", out, operands, derivatives.batch_norm, given, saves=(*operands, *stats))
 
     def _is_bfloat16(self, x: Tensor) -> bool:
         return x.item_bytes == ITEM_BYTES["bfloat16"] and not self.half_to_float
@@ -574,20 +578,20 @@ class Tape(Recorder):
     def zero_part_(self, name: str, x: Tensor, *part: Dim) -> Tensor:
         """``x[...].zero_()``: sets a part of `x`, of that shape, to zero in place."""
         self.record(name, "copy")
-        return self.derived(name, x, (x,), derivatives.zero_slice(part))
+        return self.derived(name, x, (x,), derivatives.zero_slice, (part,))
 
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """``F.pad`` with zeros at the end of each dimension, up to `shape`. Where nothing is padded, it is a clone, which lies as x."""
-        out = self.new(shape, copied_stride(x), x.item_bytes) if shape == x.shape else self.like(x, *shape)
+        out = self.copy_of(x, x.item_bytes) if shape == x.shape else self.like(x, *shape)
         self.record(name, "pad", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.pad(x))
+        return self.derived(name, out, (x,), derivatives.pad, (x,))
 
     def stack(self, name: str, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         """``torch.stack``: tensors of one shape along a new dimension."""
         shape = tensors[0].shape
         at = dim % (len(shape) + 1)
         (out,) = self.make(name, "copy", tuple(tensors), (*shape[:at], len(tensors), *shape[at:]))
-        return self.derived(name, out, tuple(tensors), derivatives.stack(tensors, at))
+        return self.derived(name, out, tuple(tensors), derivatives.stack, (tensors, at))
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
         """Rows of a weight at `index`: (*shape)."""
@@ -599,17 +603,17 @@ class Tape(Recorder):
         out = self.like(x, *shape)
         reads = (out, *index)  # one row is read for each row written
         self.record(name, "gather", reads=reads, writes=(out,))
-        return self.derived(name, out, (x,), derivatives.gather(x), saves=index)
+        return self.derived(name, out, (x,), derivatives.gather, (x,), saves=index)
 
     def gather_along(self, name: str, x: Tensor, index: Tensor) -> Tensor:
         """``torch.gather`` along a dimension: in the shape of `index`. Autograd keeps both."""
         out = self.like(x, *index.shape)
         self.record(name, "gather", reads=(out, index), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.gather_along(x, index), saves=(x, index))
+        return self.derived(name, out, (x,), derivatives.gather_along, (x, index), saves=(x, index))
 
     def argsort(self, name: str, x: Tensor) -> Tensor:
         """``torch.argsort``: int64 indices. The sorted values are allocated too, and freed at once."""
-        values, order = self.like(x, *x.shape), self.new(x.shape, contiguous_stride(x.shape), INT64_BYTES)
+        values, order = self.like(x, *x.shape), self.contiguous_of(x.shape, INT64_BYTES)
         self.record(name, "index", reads=(x,), writes=(values, order), frees=(values.storage,))
         return order
 
@@ -628,14 +632,14 @@ class Tape(Recorder):
             copies.append(out)
         self.free(*reversed(copies[:-1]))
         out = out.made_by(None)
-        return self.derived(name, out, (x,), derivatives.roll(dims))
+        return self.derived(name, out, (x,), derivatives.roll, (dims,))
 
     def repeat(self, name: str, x: Tensor, *times: Dim) -> Tensor:
         """``x.repeat(*times)`` and ``x.tile(*times)``: a copy, repeated `times` along each dimension."""
         sizes = (*(1 for _ in times[len(x.shape) :]), *x.shape)
         out = self.like(x, *(size * often for size, often in zip(sizes, times, strict=True)))
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.repeat(x, times))
+        return self.derived(name, out, (x,), derivatives.repeat, (x, times))
 
     def cat(self, name: str, parts: Sequence[Tensor], dim: int = -1) -> Tensor:
         """``torch.cat`` of `parts` along `dim`, in the widest of their types."""
@@ -643,17 +647,17 @@ class Tape(Recorder):
         length = sum(part.shape[at] for part in parts)
         item_bytes = max(part.item_bytes for part in parts)
         shape = (*first[:at], length, *first[at + 1 :])
-        out = self.new(shape, contiguous_stride(shape), item_bytes)
+        out = self.contiguous_of(shape, item_bytes)
         if all(part.is_channels_last for part in parts):
             out = out.channels_last()
         self.record(name, "cat", reads=tuple(parts), writes=(out,))
-        return self.derived(name, out, tuple(parts), derivatives.cat(parts, at))
+        return self.derived(name, out, tuple(parts), derivatives.cat, (parts, at))
 
     def masked_fill(self, name: str, x: Tensor, mask: Tensor) -> Tensor:
         """``x.masked_fill(mask, number)``; `mask` broadcasts to `x`. Autograd keeps the mask."""
         out = self.like(x, *x.shape)
         self.record(name, "copy", reads=(x, mask), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.masked_fill(mask), saves=(mask,))
+        return self.derived(name, out, (x,), derivatives.masked_fill, (mask,), saves=(mask,))
 
     def constant(self, name: str, like: Tensor, *shape: Dim) -> Tensor:
         """A new tensor in the type of `like`: ``torch.zeros``, ``torch.ones``, ``torch.eye``, ``torch.rand``."""
@@ -665,7 +669,7 @@ class Tape(Recorder):
 
     def computed(self, name: str, *shape: Dim, item_bytes: int, reads: tuple[Tensor, ...] = ()) -> Tensor:
         """A constant, a mask or an index: a tensor without a gradient, whose computation does not count as FLOPs."""
-        out = self.new(shape, contiguous_stride(shape), item_bytes)
+        out = self.contiguous_of(shape, item_bytes)
         self.record(name, "index", reads=reads, writes=(out,))
         return out
 
@@ -675,9 +679,9 @@ class Tape(Recorder):
         """`x` in a type of `item_bytes`: `x` itself if it has that size, otherwise a copy."""
         if x.item_bytes == item_bytes:
             return x
-        out = self.new(x.shape, copied_stride(x), item_bytes)
+        out = self.copy_of(x, item_bytes)
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.passes(x))
+        return self.derived(name, out, (x,), derivatives.passes, (x,))
 
     def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
         """Operands in the type of products. Under autocast they are copies.
@@ -734,7 +738,7 @@ class Tape(Recorder):
     def _copy(self, name: str, x: Tensor) -> Tensor:
         out = self.like(x, *x.shape)
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.passes(x))
+        return self.derived(name, out, (x,), derivatives.passes, (x,))
 
 
 def _cast_of(name: str) -> str:
@@ -748,7 +752,7 @@ def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
 
 def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Both expanded to the shape that they broadcast to."""
-    if one.has_numbers and other.has_numbers and one.shape == other.shape:
+    if one.steps is other.steps is None and one.shape == other.shape:
         return one, other
     more = len(one.shape) - len(other.shape)
     sizes = zip((1,) * -more + one.shape, (1,) * more + other.shape, strict=True)

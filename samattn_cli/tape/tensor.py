@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..records import replace
 from .graph import Edge, Node
 from .immutable import immutable
 from .storage import Dim, Shape, Storage
@@ -38,7 +37,9 @@ class Tensor:
     """A view of a storage.
 
     Attributes:
-        shape, stride: in elements.
+        shape: in elements.
+        steps: its strides, in elements; None for row-major strides of numbers, which are worked out where they are read. Then
+            it has elements.
         storage: its memory.
         item_bytes: bytes of a number.
         grad_fn: the node that made it; None if it needs no gradient.
@@ -46,11 +47,17 @@ class Tensor:
     """
 
     shape: Shape
-    stride: Shape
+    steps: Shape | None
     storage: Storage
     item_bytes: int
     grad_fn: Edge | None = None
     is_view: bool = False
+
+    @property
+    def stride(self) -> Shape:
+        """In elements."""
+        steps = self.steps
+        return row_major(self.shape) if steps is None else steps
 
     @property
     def elements(self) -> Dim:
@@ -65,12 +72,11 @@ class Tensor:
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements; elements that a broadcast repeats count once."""
-        if (
-            self.storage.nbytes.__class__ is int and 0 not in self.stride
-        ):  # `has_numbers`, asked for each operand
+        steps = self.steps
+        if steps is None or (self.has_numbers and 0 not in steps):
             return math.prod(self.shape) * self.item_bytes
         nbytes: Dim = self.item_bytes
-        for size, step in zip(self.shape, self.stride, strict=True):
+        for size, step in zip(self.shape, steps, strict=True):
             if not isinstance(step, int) or step:
                 nbytes = nbytes * size
         return nbytes
@@ -83,8 +89,8 @@ class Tensor:
     @property
     def is_contiguous(self) -> bool:
         """Whether its elements lie in row-major order; dimensions of size 1 do not matter."""
-        is_quick = self.has_numbers and _is_row_major(self, math.prod(self.shape))
-        return is_quick or is_contiguous(self.shape, self.stride)
+        steps = self.steps
+        return steps is None or is_contiguous(self.shape, steps)
 
     @property
     def is_dense(self) -> bool:
@@ -98,26 +104,26 @@ class Tensor:
 
     def made_by(self, grad_fn: Edge | None) -> Tensor:
         """The same tensor with another `grad_fn`."""
-        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, grad_fn, self.is_view)
+        return Tensor(self.shape, self.steps, self.storage, self.item_bytes, grad_fn, self.is_view)
 
     def seen(self, *, is_view: bool) -> Tensor:
         """The same tensor, which autograd takes as a view of another or not (_unsafe_view)."""
         if is_view == self.is_view:
             return self
-        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
+        return Tensor(self.shape, self.steps, self.storage, self.item_bytes, self.grad_fn, is_view)
 
     def stored_in(self, storage: Storage) -> Tensor:
         """The same view of another storage."""
-        return Tensor(self.shape, self.stride, storage, self.item_bytes, self.grad_fn, self.is_view)
+        return Tensor(self.shape, self.steps, storage, self.item_bytes, self.grad_fn, self.is_view)
+
+    def sized(self, shape: Shape, stride: Shape) -> Tensor:
+        """The same memory, read with another shape and other strides."""
+        return Tensor(shape, stride, self.storage, self.item_bytes, self.grad_fn, self.is_view)
 
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
-
-        def backward(_: Tape, gradient: Tensor) -> tuple[Tensor]:
-            return (gradient.permute(*sorted(range(len(order)), key=order.__getitem__)),)
-
         size_of, step_of = self.shape.__getitem__, self.stride.__getitem__
-        return self._view(tuple(map(size_of, order)), tuple(map(step_of, order)), backward)
+        return self._view(tuple(map(size_of, order)), tuple(map(step_of, order)), _permuted_back, order)
 
     def transpose(self, one: int, other: int) -> Tensor:
         """Two dimensions, counted from either end, exchanged; no copy."""
@@ -129,11 +135,8 @@ class Tensor:
         """With a new dimension of size 1 at `dim`; no copy."""
         whole, stride = self.shape, self.stride
         step = whole[dim] * stride[dim] if dim < len(whole) else 1
-        return self._view(
-            (*whole[:dim], 1, *whole[dim:]),
-            (*stride[:dim], step, *stride[dim:]),
-            lambda tape, gradient: (tape.reshape("squeeze", gradient, *whole),),
-        )
+        shape = (*whole[:dim], 1, *whole[dim:])
+        return self._view(shape, (*stride[:dim], step, *stride[dim:]), _reshaped_back, "squeeze", whole)
 
     def narrow(self, shape: Shape) -> Tensor:
         """The leading corner of `shape`; no copy. Each dimension that is cut is one slice in torch."""
@@ -150,13 +153,13 @@ class Tensor:
             return self
         shape, stride = list(whole), list(self.stride)
         shape[dim], stride[dim] = size, stride[dim] * step
-        return self._view(tuple(shape), tuple(stride), _uncut(whole))
+        return self._view(tuple(shape), tuple(stride), _uncut, whole)
 
     def select(self, dim: int) -> Tensor:
         """One place along `dim`, without that dimension; no copy."""
         shape, stride = list(self.shape), list(self.stride)
         del shape[dim], stride[dim]
-        return self._view(tuple(shape), tuple(stride), _uncut(self.shape))
+        return self._view(tuple(shape), tuple(stride), _uncut, self.shape)
 
     def expand(self, dim: int, size: Dim) -> Tensor:
         """A dimension of size 1 repeated; no copy, and no backward."""
@@ -170,9 +173,7 @@ class Tensor:
         if shape is self.shape:
             return self
         more = len(shape) - len(self.shape)
-        out = (
-            replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
-        )
+        out = self.sized((1,) * more + self.shape, (0,) * more + self.stride) if more else self
         for dim, (own, size) in enumerate(zip(out.shape, shape, strict=True)):
             if own is not size and _is_repeated(own, size):
                 out = out.expand(dim, size)
@@ -180,26 +181,26 @@ class Tensor:
 
     def expand_to(self, *shape: Dim) -> Tensor:
         """``x.expand(*shape)``: no copy; the gradient is summed."""
-        out, own = self.expanded(shape), self.shape
-        return self._view(out.shape, out.stride, lambda tape, gradient: (tape.sum_to("sum", gradient, own),))
+        out = self.expanded(shape)
+        return self._view(out.shape, out.steps, _summed_back, self.shape)
 
     def channels_last(self) -> Tensor:
         """(B, C, H, W) in the memory order (B, H, W, C)."""
         B, C, H, W = self.shape
         b, h, w, c = contiguous_stride((B, H, W, C))
-        return replace(self, stride=(b, c, h, w))
+        return self.sized(self.shape, (b, c, h, w))
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         """The tensors along a dimension; no copy."""
         at = dim % len(self.shape)
         shapes = ((*self.shape[:at], *self.shape[at + 1 :]),) * self.shape[at]
-        stride = (*self.stride[:at], *self.stride[at + 1 :])
+        steps = None if at == 0 and self.steps is None else (*self.stride[:at], *self.stride[at + 1 :])
 
         def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
             """One zero, repeated (unbind_backward in FunctionsManual.cpp)."""
             return tape.constant("zeros", like).expanded(shape)
 
-        return self._parts(shapes, stride, zeros, lambda tape, parts: tape.stack("stack", parts, at))
+        return self._parts(shapes, steps, zeros, lambda tape, parts: tape.stack("stack", parts, at))
 
     def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
         """Consecutive parts along `dim`, like torch's split and chunk; no copy."""
@@ -214,7 +215,7 @@ class Tensor:
     def _parts(
         self,
         shapes: tuple[Shape, ...],
-        stride: Shape,
+        steps: Shape | None,
         zeros: Callable[[Tape, Tensor, Shape], Tensor],
         join: Callable[[Tape, tuple[Tensor, ...]], Tensor],
     ) -> tuple[Tensor, ...]:
@@ -227,7 +228,7 @@ class Tensor:
             tape.free(*missing.values())
             return (out,)
 
-        views = tuple(self._view(shape, stride, None) for shape in shapes)
+        views = tuple([self._view(shape, steps, None) for shape in shapes])
         if self.grad_fn is None:
             return views
         node = Node(backward, (self.grad_fn,), outputs=len(shapes))
@@ -246,16 +247,21 @@ class Tensor:
 
     def viewed(self, shape: Shape) -> Tensor | None:
         """`view`, or None if only a copy can have that shape."""
-        stride, whole = view_stride(self, shape), self.shape
-        if stride is None:
-            return None
-        return self._view(shape, stride, lambda tape, gradient: (tape.reshape("reshape", gradient, *whole),))
+        whole, steps = self.shape, None
+        if self.steps is not None or not _has_as_many(shape, whole):
+            steps = view_stride(self, shape)
+            if steps is None:
+                return None
+        return self._view(shape, steps, _reshaped_back, "reshape", whole)
 
     def _view(
-        self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]] | None
+        self, shape: Shape, steps: Shape | None, backward: Callable[..., tuple[Tensor]] | None, *given: Any
     ) -> Tensor:
-        node = self.grad_fn and backward and (Node(backward, (self.grad_fn,)), 0)
-        return Tensor(shape, stride, self.storage, self.item_bytes, node, True)
+        """A view, whose backward takes the tape, the gradient, and what is `given`; it has none if the backward is None."""
+        edge = self.grad_fn
+        if edge is not None:
+            edge = None if backward is None else (Node(backward, (edge,), given), 0)
+        return Tensor(shape, steps, self.storage, self.item_bytes, edge, True)
 
 
 def _is_repeated(own: Dim, size: Dim) -> bool:
@@ -265,8 +271,26 @@ def _is_repeated(own: Dim, size: Dim) -> bool:
     return bool(size != own)
 
 
-def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
-    return lambda tape, gradient: (tape.pad("uncut", gradient, *whole),)
+def _has_as_many(shape: Shape, numbers: Shape) -> bool:
+    """Whether a shape consists of numbers and has as many elements as another, which does."""
+    elements = math.prod(shape)
+    return elements.__class__ is int and bool(elements == math.prod(numbers))
+
+
+def _permuted_back(_: Tape, gradient: Tensor, order: tuple[int, ...]) -> tuple[Tensor]:
+    return (gradient.permute(*sorted(range(len(order)), key=order.__getitem__)),)
+
+
+def _reshaped_back(tape: Tape, gradient: Tensor, name: str, whole: Shape) -> tuple[Tensor]:
+    return (tape.reshape(name, gradient, *whole),)
+
+
+def _summed_back(tape: Tape, gradient: Tensor, own: Shape) -> tuple[Tensor]:
+    return (tape.sum_to("sum", gradient, own),)
+
+
+def _uncut(tape: Tape, gradient: Tensor, whole: Shape) -> tuple[Tensor]:
+    return (tape.pad("uncut", gradient, *whole),)
 
 
 def is_contiguous(shape: Shape, stride: Shape) -> bool:
@@ -317,7 +341,7 @@ def dense_stride_like(*tensors: Tensor) -> Shape:
     """The strides of an elementwise result of `tensors`, all of its shape: their memory order, without gaps."""
     first = tensors[0]
     if first.is_contiguous:
-        return first.stride if first.has_numbers and 1 not in first.shape else contiguous_stride(first.shape)
+        return row_major(first.shape) if first.steps is None else contiguous_stride(first.shape)
     is_last = len(first.shape) == IMAGE_DIMS and all(
         lies_in_order(each.shape, each.stride, CHANNELS_LAST) for each in tensors
     )  # TensorIterator's fast path, which gives a dimension of size 1 its usual stride
@@ -364,8 +388,6 @@ def _compare_dims(tensors: Sequence[Tensor], left: int, right: int) -> int:
 
 def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
     """Strides of `tensor` viewed as `shape`, or None if only a copy can have that shape (ATen's computeStride)."""
-    if tensor.has_numbers and _is_row_major(tensor, math.prod(shape)):
-        return row_major(shape)
     new = shape[::-1]
     stride: list[Dim] = []
     old, steps = tensor.shape, tensor.stride
@@ -384,10 +406,3 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
             return None
         base, chunk = steps[dim - 1], 1
     return tuple(stride[::-1]) if len(stride) == len(new) else None
-
-
-def _is_row_major(tensor: Tensor, elements: Dim) -> bool:
-    """Whether a tensor has so many elements, and strides in row-major order along sides of 1 too; only of numbers."""
-    own = math.prod(tensor.shape)
-    is_same = own.__class__ is elements.__class__ is int and own == elements != 0
-    return is_same and tensor.stride == row_major(tensor.shape)

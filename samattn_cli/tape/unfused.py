@@ -48,7 +48,7 @@ def _scores(tape: Tape, name: str, scaled: Tensor, k: Tensor, mask: Tensor | Non
         return scores
     masked = f"{name}.add_mask"
     tape.add_(masked, scores, mask)
-    return tape.derived(masked, scores, (scores, mask), derivatives.passes(scores, mask))
+    return tape.derived(masked, scores, (scores, mask), derivatives.passes, (scores, mask))
 
 
 def _softmax(tape: Tape, scores: Tensor) -> Tensor:

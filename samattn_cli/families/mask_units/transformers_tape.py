@@ -44,7 +44,7 @@ def _pooled(tape: Tape, x: Tensor, _part: PartConfig) -> Tensor:
     image = x.transpose(1, 2).unsqueeze(2)
     mean = tape.mean("mean", image, 3)
     if image.is_channels_last:
-        mean = tape.derived("mean", mean, (mean,), derivatives.as_strided(mean))
+        mean = tape.derived("mean", mean, (mean,), derivatives.as_strided, (mean,))
     out = tape.layer_norm("norm", mean.view(B, C))
     tape.free(mean)
     return out
