@@ -56,7 +56,9 @@ def joint_peaks(
 
 def _of_one_pass(config: EncoderConfig, metrics: Sequence[str]) -> list[Sequence[str]]:
     """The peaks that one forward gives: both, if autograd does not change it."""
-    alone, in_training = (settings_of(config, training=training, target=AMPERE) for training in (False, True))
+    alone, in_training = (
+        settings_of(config, training=training, target=AMPERE, makes_graph=True) for training in (False, True)
+    )
     return [metrics] if alone == in_training else [[metric] for metric in metrics]
 
 

@@ -35,7 +35,8 @@ class Passes:
     """An encoder and, for times, the device that it runs on; the target decides the attention kernels of its passes.
 
     The optimizer of a run that is measured `on_cpu` takes weights one by one. If `is_counted`, figures
-    that add up over the operations of a forward are read without these.
+    that add up over the operations of a forward are read without these. If it `has_step`, its training step may be asked
+    for too, and shares the forward where autograd does not change it.
     """
 
     config: EncoderConfig
@@ -43,6 +44,7 @@ class Passes:
     target: Target = AMPERE
     on_cpu: bool = False
     is_counted: bool = False
+    has_step: bool = True
 
     @cached_property
     def counted(self) -> ForwardPass | CountedPass:
@@ -52,7 +54,7 @@ class Passes:
     @cached_property
     def forward(self) -> ForwardPass:
         """An inference forward."""
-        return forward(self.config, target=self.target)
+        return forward(self.config, target=self.target, makes_graph=self.has_step)
 
     @cached_property
     def step(self) -> TrainingStep:
@@ -100,7 +102,7 @@ class Passes:
     @cached_property
     def all_global(self) -> Passes:
         """The passes of the same encoder with every block global."""
-        return Passes(self.config.all_global(), self.device, is_counted=self.is_counted)
+        return replace(self, config=self.config.all_global())
 
     @cached_property
     def all_windowed(self) -> Passes | None:
@@ -108,7 +110,7 @@ class Passes:
         config = self.config.all_windowed()
         if not config.has_windows or not is_valid(config):
             return None
-        return Passes(config, self.device, is_counted=self.is_counted)
+        return replace(self, config=config)
 
     @property
     def trains(self) -> bool:

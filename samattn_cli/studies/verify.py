@@ -82,7 +82,7 @@ def claims_of(config: EncoderConfig) -> Claims:
     other names; each of its products is compared in the trace.
     """
     reference = forward(replace(config, implementation=REFERENCE))
-    inference, step = forward(config), training_step(config)
+    inference, step = forward(config, makes_graph=True), training_step(config)
     names = [segment.name for segment in inference.segments]
     recordings = [segment.recording for segment in inference.segments]
     memory = list(walk(inference))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from . import graph
 from .copies import Template
-from .graph import Copied, Edge, Node
+from .graph import NO_GRAPH, Copied, Edge, Node
 from .immutable import immutable
 from .storage import Storage
 from .tape import Tape
@@ -92,7 +92,7 @@ def _run(tape: Tape, code: Callable[..., Tensor], operands: tuple[Tensor, ...]) 
         before == _others(tape)
         and not any(op.parameters or op.frees_last for op in ops)
         and leaving <= {*edges}
-        and bool(nodes) == (out.grad_fn is not None)
+        and bool(nodes) == (out.grad_fn is not None and out.grad_fn is not NO_GRAPH)
     )
     made = tuple(storage for op in ops for storage in op.allocates)
     return Run(out, edges, Template(ops, made), nodes, is_alone, not nodes or nodes[0].scope is not None)
@@ -130,7 +130,7 @@ def _copy(tape: Tape, run: Run, operands: tuple[Tensor, ...], templates: list[Ru
     storages = tuple([Storage(each.nbytes) for each in made])
     new = dict(zip(made, storages, strict=True))
     tape.copy(run.template, storages)
-    edge = None
+    edge = NO_GRAPH if run.out.grad_fn is NO_GRAPH else None
     if run.nodes:
         saved = tuple([new.get(each, each) for node in run.nodes for each in node.saved])
         unpacks = sum(node.unpacks for node in run.nodes)

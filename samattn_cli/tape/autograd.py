@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .graph import Copied, Edge, Node, Sum
+from .graph import NO_GRAPH, Copied, Edge, Node, Sum
 from .immutable import immutable
 from .storage import Shape, Storage
 from .tape import Tape
@@ -59,7 +59,12 @@ def backward(
 
     Returns:
         The gradient of each entry; None if it has none.
+
+    Raises:
+        RuntimeError: if the forward made no graph.
     """
+    if any(output.grad_fn is NO_GRAPH for output, _ in outputs):
+        raise RuntimeError("a backward needs a forward that made a graph")
     engine = _Engine(tape, kept, checkpoint, set() if kept_by_weights is None else kept_by_weights)
     engine.accumulating, engine.moved, engine.is_again = accumulating, moved, is_again
     engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))

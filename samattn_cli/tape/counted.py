@@ -19,7 +19,7 @@ from ..encoder.reads import Known, Path, watching
 from ..encoder.registry import version
 from ..encoder.slots import first_output
 from ..records import dataclass
-from .driver import call, entering
+from .driver import call
 from .immutable import immutable
 from .ops import Recording
 from .sdpa_call import AMPERE, Target
@@ -159,11 +159,11 @@ class _Counter:
         tape, config = self.tape, self.config
         tape.last_used = ()
         with weights_of(tape, config, part.name, freezes=self.settings.freezes):
-            result = call(tape, part, tuple(map(entering, entries)), config.run.attention, self.code)
+            result = call(tape, part, tuple(map(tape.entered, entries)), config.run.attention, self.code)
         recording: Recording = tape.recording()
         sums = Sums(*(getattr(recording, key) for key in SUMS))
         outputs = result if isinstance(result, tuple) else (result,)
-        return sums, tuple(map(entering, outputs))  # without the graph that made them
+        return sums, tuple(map(tape.entered, outputs))  # without the graph that made them
 
 
 _OF_LAYER = attrgetter(

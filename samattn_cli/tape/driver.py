@@ -13,7 +13,6 @@ from ..encoder.plan import OF_PART, LayerConfig, PartConfig, Stretch, block_name
 from ..encoder.reads import Known, Path, watching
 from ..encoder.registry import version
 from ..encoder.slots import first_output
-from .graph import Node
 from .recurring import Twin, blocks_of, keep_for_others, parts_of, space_of
 from .segments import Segment, Source, Twins
 from .settings import weights_of
@@ -281,7 +280,7 @@ class Driver:
         reads: dict[Path, Any] | None = None,
     ) -> Segment:
         """Run a part or a block; `reads` gets the keys of the config that its code reads."""
-        entries = tuple(entering(tensor) for _, tensor in inputs)
+        entries = tuple([self.tape.entered(tensor) for _, tensor in inputs])
         self.tape.last_used = tuple(dict.fromkeys(tensor.storage for tensor in freed))
         drops = self._dropped(inputs[0][1], part)
         if drops:
@@ -365,8 +364,3 @@ def call(
         return tape.layer_norm("", *entries)
     code = code_of_word(part.slot, part.word)
     return code(tape, entries[0], part, *entries[1:])
-
-
-def entering(x: Tensor) -> Tensor:
-    """`x` as the input of a segment. The segment's backward ends there, if `x` needs a gradient."""
-    return x.made_by(x.grad_fn and (Node(None), 0))

@@ -19,14 +19,19 @@ from .tensor import Tensor
 
 
 def forward(
-    config: EncoderConfig, *, training: bool = False, target: Target = AMPERE, first: int | None = None
+    config: EncoderConfig,
+    *,
+    training: bool = False,
+    makes_graph: bool = False,
+    target: Target = AMPERE,
+    first: int | None = None,
 ) -> ForwardPass:
     """Run the encoder of `config` on the Tape, as on a target, with autograd on for `training` and where the run keeps its graph.
 
     Blocks of one kind are run once: their segments share one recording. With `first`, the pass has only so many segments,
-    the first ones.
+    the first ones. `backward` takes a pass that `makes_graph`; one for `training`, and one of a run in that mode, always do.
     """
-    settings = settings_of(config, training=training, target=target)
+    settings = settings_of(config, training=training, target=target, makes_graph=makes_graph)
     passed = _forward(settings, first, _lot_of(settings.config))
     return passed if settings.config is config else replace(passed, config=config)
 

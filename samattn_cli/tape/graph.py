@@ -74,6 +74,9 @@ class Copied:
 Edge = tuple[Node, int]
 """A node, and the index of one of its outputs."""
 
+NO_GRAPH: Edge = Node(None), 0
+"""The edge of each tensor that needs a gradient, in a pass that makes no graph because it has no backward."""
+
 
 def next_number() -> float:
     """A number that is larger than those of all nodes so far."""

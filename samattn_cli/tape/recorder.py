@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..records import replace
 from ..units import INT64_BYTES
-from .graph import Backward, Edge, Node, leaf
+from .graph import NO_GRAPH, Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Buffer, InputLayout, Op, Parameter, Recording
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
@@ -62,6 +62,7 @@ class Recorder:
         half_to_float: whether softmax widens the type of products in its own kernel (float16), without a copy.
         training: whether autograd is on; some kernels then have more outputs.
         holds_graph: whether a result that nothing reads holds what autograd has saved for it: in training.
+        makes_graph: whether nodes are made, from which a backward can be run.
         in_training_mode: whether modules are in training mode, as `module.train()` sets it: in a training step of an encoder
             whose code depends on it.
         target: where it runs, which decides the kernels of fused attention.
@@ -75,6 +76,7 @@ class Recorder:
         half_to_float: bool = False,
         training: bool = False,
         holds_graph: bool = False,
+        makes_graph: bool = True,
         in_training_mode: bool = False,
         target: Target = AMPERE,
     ) -> None:
@@ -83,6 +85,7 @@ class Recorder:
         self.half_to_float = half_to_float
         self.training = training
         self.holds_graph = holds_graph
+        self.makes_graph = makes_graph
         self.in_training_mode = in_training_mode
         self.target = target
         self.ops: list[Op] = []
@@ -151,6 +154,12 @@ class Recorder:
     def adapters(self) -> AbstractContextManager[None]:
         """Weights in this context adapt others: they are trained if the others are, or if the run trains adapters."""
         return self.weights(train=self.trains or self.adapters_train)
+
+    def entered(self, x: Tensor) -> Tensor:
+        """`x` as an input of what is recorded from now on. If it needs a gradient, a backward ends there."""
+        if x.grad_fn is None:
+            return x
+        return x.made_by((Node(None), 0) if self.makes_graph else NO_GRAPH)
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with its own memory, whose allocation is not recorded."""
@@ -388,6 +397,8 @@ class Recorder:
         """A weight as a tensor, whose memory belongs to the encoder; a frozen weight needs no gradient."""
         if not parameter.trains:
             return self._resident(parameter.shape, self.item_bytes)
+        if not self.makes_graph:
+            return self._resident(parameter.shape, self.item_bytes, NO_GRAPH)
         edge = self.leaves.get(parameter.name)
         if edge is None:
             edge = self.leaves[parameter.name] = leaf(parameter.shape)
@@ -466,6 +477,8 @@ class Recorder:
         if not any(edges):
             return out
         saved = self._save(out.storage, saves) if saves else ()
+        if not self.makes_graph:
+            return out.made_by(NO_GRAPH)
         scope = (*self.scope, name) if name else self.scope
         return out.made_by((Node(backward, edges, given, saved, bool(saves), scope), 0))
 

@@ -27,6 +27,7 @@ class Settings:
     Attributes:
         config: the encoder on one GPU.
         training: whether autograd changes its forward.
+        makes_graph: whether its backward can be run.
         freezes: whether some of its weights do not train.
         target: where it runs.
         in_mode: whether its modules are in training mode, in which their code differs.
@@ -34,6 +35,7 @@ class Settings:
 
     config: EncoderConfig
     training: bool
+    makes_graph: bool
     freezes: bool
     target: Target
     in_mode: bool
@@ -49,14 +51,20 @@ class Settings:
             run.product_dtype,
             run.torch_version,
         )
-        trains = (run.trains, self.training, self.freezes, self.in_mode)
+        trains = (run.trains, self.training, self.makes_graph, self.freezes, self.in_mode)
         return ITEM_BYTES[run.dtype], of_run, trains, self.target
 
 
-def settings_of(config: EncoderConfig, *, training: bool, target: Target) -> Settings:
-    """How the Tape runs the encoder of a config, with autograd on for `training` and where the run keeps its graph."""
+def settings_of(
+    config: EncoderConfig, *, training: bool, target: Target, makes_graph: bool = False
+) -> Settings:
+    """How the Tape runs the encoder of a config, with autograd on for `training` and where the run keeps its graph.
+
+    An inference forward is often that of a training step; so those of a run in that mode make a graph, too.
+    """
     computed = without_parallel(config)
     run = computed.run
+    makes_graph = makes_graph or training or run.mode == "training"
     in_mode, training = training and config.has_modes, training or run.keeps_graph
     # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train), and
     # for code of a library that makes results which nothing reads; it keeps graphs that the forward itself drops
@@ -64,7 +72,7 @@ def settings_of(config: EncoderConfig, *, training: bool, target: Target) -> Set
     differs = differs or bool(config.unread)
     target = AMPERE if run.attention == "eager" else target
     freezes = training and not trains_all(run.trains)
-    return Settings(computed, training and (differs or in_mode), freezes, target, in_mode)
+    return Settings(computed, training and (differs or in_mode), makes_graph, freezes, target, in_mode)
 
 
 def without_parallel(config: EncoderConfig) -> EncoderConfig:
@@ -87,9 +95,13 @@ def weights_of(
 def tape_of(settings: Settings) -> Tape:
     """A Tape for an encoder."""
     run = settings.config.run
-    training, in_mode = settings.training, settings.in_mode
     return tape_for(
-        run, ITEM_BYTES[run.dtype], training=training, in_training_mode=in_mode, target=settings.target
+        run,
+        ITEM_BYTES[run.dtype],
+        training=settings.training,
+        makes_graph=settings.makes_graph,
+        in_training_mode=settings.in_mode,
+        target=settings.target,
     )
 
 
@@ -98,6 +110,7 @@ def tape_for(
     item_bytes: Dim,
     *,
     training: bool,
+    makes_graph: bool = False,
     in_training_mode: bool = False,
     target: Target = AMPERE,
 ) -> Tape:
@@ -110,6 +123,7 @@ def tape_for(
         half_to_float=half,
         training=training,
         holds_graph=training,
+        makes_graph=makes_graph,
         in_training_mode=in_training_mode,
         target=replace(target, torch=run.torch_version),
     )

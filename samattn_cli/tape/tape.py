@@ -18,7 +18,7 @@ from ..encoder.torch_versions import LINEAR_IS_VIEW_BEFORE
 from ..units import INT64_BYTES, ITEM_BYTES
 from . import derivatives
 from .derivatives import where_needed
-from .graph import Backward, Node
+from .graph import NO_GRAPH, Backward, Node
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, OPERATOR, SCORES, InputLayout, Parameter
 from .recorder import Recorder
 from .sdpa import Choice
@@ -92,7 +92,9 @@ class Tape(Recorder):
     def _transposed(weight: Tensor) -> Tensor:
         """A weight as ``weight.t()``, made before the rows of a product: its gradient is complete after theirs has passed on."""
         edge = weight.grad_fn
-        return weight.made_by((Node(derivatives.passes, (edge,), (weight,)), 0)) if edge else weight
+        if edge is None or edge is NO_GRAPH:
+            return weight
+        return weight.made_by((Node(derivatives.passes, (edge,), (weight,)), 0))
 
     def _folds(self, x: Tensor, weight: Tensor) -> bool:
         """Whether ATen folds (..., in) into rows for one product with a weight (should_fold of LinearAlgebra.cpp).

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .graph import Edge, Node
+from .graph import NO_GRAPH, Edge, Node
 from .immutable import immutable
 from .storage import Dim, Shape, Storage
 from .symbols.lanes import Lanes
@@ -231,6 +231,8 @@ class Tensor:
         views = tuple([self._view(shape, steps, None) for shape in shapes])
         if self.grad_fn is None:
             return views
+        if self.grad_fn is NO_GRAPH:
+            return tuple([view.made_by(NO_GRAPH) for view in views])
         node = Node(backward, (self.grad_fn,), outputs=len(shapes))
         return tuple(view.made_by((node, index)) for index, view in enumerate(views))
 
@@ -259,8 +261,10 @@ class Tensor:
     ) -> Tensor:
         """A view, whose backward takes the tape, the gradient, and what is `given`; it has none if the backward is None."""
         edge = self.grad_fn
-        if edge is not None:
-            edge = None if backward is None else (Node(backward, (edge,), given), 0)
+        if edge is not None and edge is not NO_GRAPH:
+            edge = backward and (Node(backward, (edge,), given), 0)
+        elif backward is None:
+            edge = None
         return Tensor(shape, steps, self.storage, self.item_bytes, edge, True)
 
 
