@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
 from ..records import dataclass
-from .registry import REFERENCE, Home, code_for, homes
+from .registry import REFERENCE, Home, code_for, homes, version
 from .slots import Implementation, Problem
 
 if TYPE_CHECKING:
@@ -91,11 +92,20 @@ def _what_it_has(model: Implementation) -> str:
     return f"{model.model} has {positions}neck {' or '.join(model.necks)}"
 
 
-def _of(library: str) -> Iterator[Run]:
-    for home in homes():
-        if not home.runs_with(library):
-            continue
-        yield from (Run(home, each) for each in home.family.implementations if each.library == library)
+def _of(library: str) -> tuple[Run, ...]:
+    """The models of a library."""
+    return _known_of(library, version())
+
+
+@lru_cache(maxsize=64)
+def _known_of(library: str, _version: int) -> tuple[Run, ...]:
+    families = [home for home in homes() if home.runs_with(library)]
+    return tuple(
+        Run(home, each)
+        for home in families
+        for each in home.family.implementations
+        if each.library == library
+    )
 
 
 def _fits(model: Implementation, config: EncoderConfig) -> bool:

@@ -123,6 +123,10 @@ class Words(Mapping[str, Declared]):
         self._homes = {word: home for home in known for word in home.words(self.slot)}
         self._declared.clear()
 
+    def home(self, word: str) -> Home:
+        """The family that declares a word."""
+        return self._homes[word]
+
     def __getitem__(self, word: str) -> Declared:
         if word not in self._declared:
             self._declared[word] = getattr(self._homes[word].family, self.slot)[word]
@@ -207,7 +211,7 @@ def check(home: Home) -> None:
 
 
 def _home_of(slot: str, word: str) -> Home:
-    return next(home for home in _HOMES if word in home.words(slot))
+    return _WORDS[slot].home(word)
 
 
 def code_for(module: str, slot: str, word: str) -> Any:

@@ -173,15 +173,12 @@ class Recorder:
         """Free the storages of `tensors`, except the storage of `keep`."""
         kept = None if keep is None else keep.storage
         storages = dict.fromkeys([tensor.storage for tensor in tensors if tensor.storage is not kept])
-        if storages:
-            self._free(tuple(storages))
+        self.free_storages(*storages)
 
     def free_storages(self, *storages: Storage) -> None:
         """Free `storages`: their last references are dropped."""
-        if storages:
-            self._free(storages)
-
-    def _free(self, storages: tuple[Storage, ...]) -> None:
+        if not storages:
+            return
         module, name = _names(self.scope, "free")
         parameters = self._first_used(()) if self.unrecorded else ()
         self.ops.append(Op(name, "free", module, 0, 0, parameters, 0, 0, (), (), storages))
@@ -490,5 +487,8 @@ class Recorder:
             if not storage.is_weight and storage not in saved:
                 saved.append(storage)
         kept = tuple(saved)
-        next(op for op in reversed(self.ops) if result in op.allocates).keep(kept)
+        op = self.ops[-1]
+        if result not in op.allocates:
+            op = next(op for op in reversed(self.ops) if result in op.allocates)
+        op.keep(kept)
         return kept

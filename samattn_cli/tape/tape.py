@@ -24,7 +24,7 @@ from .recorder import Recorder
 from .sdpa import Choice
 from .storage import Dim, Shape
 from .symbols.formula import greatest
-from .tensor import Tensor, dense_stride_like
+from .tensor import Tensor, copied_stride, dense_stride_like
 
 MATRIX_DIMS = 2
 
@@ -584,7 +584,8 @@ class Tape(Recorder):
 
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """``F.pad`` with zeros at the end of each dimension, up to `shape`. Where nothing is padded, it is a clone, which lies as x."""
-        out = self.copy_of(x, x.item_bytes) if shape == x.shape else self.like(x, *shape)
+        is_clone = x.steps is not None and shape == x.shape
+        out = self.new(shape, copied_stride(x), x.item_bytes) if is_clone else self.like(x, *shape)
         self.record(name, "pad", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pad, (x,))
 

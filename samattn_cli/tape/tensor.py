@@ -170,7 +170,7 @@ class Tensor:
 
     def expanded(self, shape: Shape) -> Tensor:
         """Broadcast to `shape`: repeats dimensions of size 1 and adds leading ones; no copy, and no backward."""
-        if shape is self.shape:
+        if shape is self.shape or (self.steps is None and shape == self.shape):
             return self
         more = len(shape) - len(self.shape)
         out = self.sized((1,) * more + self.shape, (0,) * more + self.stride) if more else self
@@ -365,10 +365,11 @@ def copied_stride(x: Tensor) -> Shape:
 def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
     """Dimensions from the largest stride to the smallest, with ATen's order for equal strides (reorder_dimensions)."""
     order = list(reversed(range(len(tensors[0].shape))))
+    laid_out = [(tensor.stride, tensor.shape) for tensor in tensors]
     for start in range(1, len(order)):
         at = start
         for other in reversed(range(start)):
-            comparison = _compare_dims(tensors, order[other], order[at])
+            comparison = _compare_dims(laid_out, order[other], order[at])
             if comparison > 0:
                 order[other], order[at] = order[at], order[other]
                 at = other
@@ -377,15 +378,20 @@ def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
     return order[::-1]
 
 
-def _compare_dims(tensors: Sequence[Tensor], left: int, right: int) -> int:
-    """1 if dimension `left` has the larger stride (or size), -1 if the smaller, in the first tensor that decides it."""
-    for tensor in tensors:
-        one, other = tensor.stride[left], tensor.stride[right]
+def _compare_dims(laid_out: Sequence[tuple[Shape, Shape]], left: int, right: int) -> int:
+    """1 if dimension `left` has the larger stride (or size), -1 if the smaller, in the first that decides it.
+
+    Args:
+        laid_out: the strides and the shape of each tensor.
+        left, right: the dimensions.
+    """
+    for stride, shape in laid_out:
+        one, other = stride[left], stride[right]
         if one == 0 or other == 0:
             continue
         if one != other:
             return 1 if one > other else -1
-        if tensor.shape[left] > tensor.shape[right]:
+        if shape[left] > shape[right]:
             return 1
     return 0
 
