@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -126,15 +126,26 @@ class _Engine:
 
     def expect(self, *starts: Edge | None) -> None:
         """Prepare to run from `starts`: each node that will run holds its saved tensors."""
-        for node in _reachable(starts):
-            self._hold(node.saved)
+        seen: set[Node] = set()
+        left = [edge[0] for edge in starts if edge is not None]
+        while left:
+            node = left.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            for storage in node.saved:
+                self.holders[storage] += 1
             self.to_unpack += node.unpacks
             if node.copied is not None:
                 (run,) = node.copied.template
                 self.templates[run.nodes[0]] = run
             for edge in node.edges:
-                if edge and edge[0].shape:
+                if edge is None:
+                    continue
+                if edge[0].shape:
                     self.uses[edge[0]] += 1
+                else:
+                    left.append(edge[0])
         if self.to_unpack:
             self._hold(self.checkpoint)
 
@@ -210,31 +221,35 @@ class _Engine:
         if node.unpacks and not self.unpacked:
             self.unpacked = True
             self.tape.record("unpack", "unpack")
-        edges, results = node.edges, node.backward(self.tape, *gradients, *node.given)
-        held = [self._hold_if_needed(edge, result) for edge, result in zip(edges, results, strict=True)]
+        results = node.backward(self.tape, *gradients, *node.given)
+        needed = self._held(node.edges, results)
         if self.is_again:
             self._release(*node.saved)
-        reduced = [self._reduce(result) if isinstance(result, Sum) else result for result in held]
+        reduced = [(e, self._reduce(result) if result.__class__ is Sum else result) for e, result in needed]
         self._release(*[gradient.storage for gradient in gradients if gradient is not None])
         if not self.is_again:
             self._release(*node.saved)
         elif node.unpacks:
             self.to_unpack -= 1
             self._release(*() if self.to_unpack else self.checkpoint)
-        for edge, gradient in zip(edges, reduced, strict=True):
-            if gradient is not None:
-                self._deliver(edge, gradient, is_held=True)
+        for edge, gradient in reduced:
+            self._deliver(edge, gradient, is_held=True)
 
-    def _hold_if_needed(self, edge: Edge | None, result: Tensor | Sum | None) -> Tensor | Sum | None:
-        """Hold a gradient and return it, or None if nothing needs it."""
-        if result is None:
-            return None
-        storage = (result.gradient if isinstance(result, Sum) else result).storage
-        self.holders[storage] += 1
-        if edge is None:
-            self._release(storage)
-            return None
-        return result
+    def _held(
+        self, edges: tuple[Edge | None, ...], results: Sequence[Tensor | Sum | None]
+    ) -> list[tuple[Edge, Any]]:
+        """The gradients that something needs, each with its edge, and held from now on; the others are freed."""
+        needed = []
+        for edge, result in zip(edges, results, strict=True):
+            if result is None:
+                continue
+            storage = (result.gradient if isinstance(result, Sum) else result).storage
+            self.holders[storage] += 1
+            if edge is None:
+                self._release(storage)
+            else:
+                needed.append((edge, result))
+        return needed
 
     def _reduce(self, result: Sum) -> Tensor:
         summed = self._hold_instead(result.gradient, self.tape.sum_to("sum", result.gradient, result.shape))
@@ -242,6 +257,8 @@ class _Engine:
 
     def _hold_instead(self, old: Tensor, new: Tensor) -> Tensor:
         """Hold `new` instead of `old`."""
+        if new is old:
+            return new
         self.holders[new.storage] += 1
         self._release(old.storage)
         return new
@@ -308,14 +325,3 @@ class _Engine:
             left = holders[storage] = holders[storage] - 1
             if not left:
                 self.tape.free_storages(storage)
-
-
-def _reachable(starts: Iterable[Edge | None]) -> Iterator[Node]:
-    seen: set[Node] = set()
-    left = [*starts]
-    while left:
-        edge = left.pop()
-        if edge is not None and edge[0] not in seen:
-            seen.add(edge[0])
-            left += edge[0].edges
-            yield edge[0]
