@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..records import replace
@@ -31,7 +31,7 @@ def _row_major_tensor(
     shape: Shape, item_bytes: int, grad_fn: Edge | None = None, *, is_weight: bool = False
 ) -> Tensor:
     """A tensor in row-major order with its own memory."""
-    nbytes = math.prod(shape) * item_bytes
+    nbytes = prod(shape) * item_bytes
     has_numbers = nbytes.__class__ is int and nbytes  # zero times a formula is a number, too
     steps = None if has_numbers else contiguous_stride(shape)
     return Tensor(shape, steps, Storage(nbytes, is_weight), item_bytes, grad_fn)
@@ -275,12 +275,13 @@ class Recorder:
         bytes_written: Dim = 0
         read, written = [], []
         for tensor in reads:
-            is_whole = tensor.steps is None  # most are: `distinct_bytes` at once
-            nbytes = math.prod(tensor.shape) * tensor.item_bytes if is_whole else tensor.distinct_bytes
-            bytes_read = bytes_read + nbytes
+            if tensor.steps is None:  # as most are, whose bytes are all distinct
+                bytes_read = bytes_read + prod(tensor.shape) * tensor.item_bytes
+            else:
+                bytes_read = bytes_read + tensor.distinct_bytes
             read.append(tensor.storage)
         for tensor in writes:
-            bytes_written = bytes_written + math.prod(tensor.shape) * tensor.item_bytes
+            bytes_written = bytes_written + prod(tensor.shape) * tensor.item_bytes
             written.append(tensor.storage)
         op = Op(
             full_name,
@@ -329,8 +330,8 @@ class Recorder:
     ) -> Tensor:
         """A matrix product, for `scores` of queries and keys: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
-        macs = out.elements * a.shape[-1]
-        pairs = out.elements if scores else 0
+        elements = prod(out.shape)
+        macs, pairs = elements * a.shape[-1], elements if scores else 0
         self.record(
             name, kind, reads=(a, b), writes=(out,), macs=macs, scores=pairs, call=call, choice=choice
         )
@@ -347,8 +348,9 @@ class Recorder:
         layout: InputLayout | None = None,
     ) -> tuple[Tensor, ...]:
         """An operation with contiguous results of `shapes`, in the type of `like` or of the first operand."""
-        results = tuple(self.like(like or reads[0], *shape) for shape in shapes)
-        flops = ELEMENTWISE_FLOPS.get(kind, 0) * (reads[0].elements if reads else 0)
+        item_bytes = (like or reads[0]).item_bytes
+        results = tuple([_row_major_tensor(shape, item_bytes) for shape in shapes])
+        flops = ELEMENTWISE_FLOPS.get(kind, 0) * (prod(reads[0].shape) if reads else 0)
         self.record(
             name,
             kind,
@@ -372,7 +374,7 @@ class Recorder:
         else:
             stride = dense_stride_like(x, *[other.expanded(x.shape) for other in others])
             out = self.new(x.shape, stride, item_bytes)
-        flops = ELEMENTWISE_FLOPS[kind] * x.elements
+        flops = ELEMENTWISE_FLOPS[kind] * prod(x.shape)
         self.record(
             name, kind, reads=(x, *others), writes=(out,), parameters=parameters, elementwise_flops=flops
         )
@@ -422,7 +424,7 @@ class Recorder:
 
     def on_host(self, *shape: Dim) -> Tensor:
         """An int64 tensor in the memory of the host, which does not count."""
-        storage = Storage(math.prod(shape) * INT64_BYTES, is_weight=True, is_on_host=True)
+        storage = Storage(prod(shape) * INT64_BYTES, is_weight=True, is_on_host=True)
         return Tensor(shape, contiguous_stride(shape), storage, INT64_BYTES)
 
     def resident(self, shape: Shape) -> Tensor:
@@ -450,7 +452,7 @@ class Recorder:
 
     def new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         """A tensor with its own memory."""
-        return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)
+        return Tensor(shape, stride, Storage(prod(shape) * item_bytes), item_bytes)
 
     def derived(
         self,

@@ -7,9 +7,9 @@ of an elementwise operation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from .graph import NO_GRAPH, Edge, Node
@@ -62,19 +62,19 @@ class Tensor:
     @property
     def elements(self) -> Dim:
         """Number of elements."""
-        return math.prod(self.shape)
+        return prod(self.shape)
 
     @property
     def nbytes(self) -> Dim:
         """Bytes of its elements."""
-        return math.prod(self.shape) * self.item_bytes
+        return prod(self.shape) * self.item_bytes
 
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements; elements that a broadcast repeats count once."""
         steps = self.steps
         if steps is None or (self.has_numbers and 0 not in steps):
-            return math.prod(self.shape) * self.item_bytes
+            return prod(self.shape) * self.item_bytes
         nbytes: Dim = self.item_bytes
         for size, step in zip(self.shape, steps, strict=True):
             if not isinstance(step, int) or step:
@@ -249,11 +249,11 @@ class Tensor:
 
     def viewed(self, shape: Shape) -> Tensor | None:
         """`view`, or None if only a copy can have that shape."""
-        whole, steps = self.shape, None
-        if self.steps is not None or not _has_as_many(shape, whole):
-            steps = view_stride(self, shape)
-            if steps is None:
-                return None
+        whole, elements = self.shape, prod(shape)
+        stays_row_major = self.steps is None and elements.__class__ is int and elements == prod(whole)
+        steps = None if stays_row_major else view_stride(self, shape)
+        if steps is None and not stays_row_major:
+            return None
         return self._view(shape, steps, _reshaped_back, "reshape", whole)
 
     def _view(
@@ -273,12 +273,6 @@ def _is_repeated(own: Dim, size: Dim) -> bool:
     if size.__class__ is not int and isinstance(own, int | Lanes) and own == 1:
         return True
     return bool(size != own)
-
-
-def _has_as_many(shape: Shape, numbers: Shape) -> bool:
-    """Whether a shape consists of numbers and has as many elements as another, which does."""
-    elements = math.prod(shape)
-    return elements.__class__ is int and bool(elements == math.prod(numbers))
 
 
 def _permuted_back(_: Tape, gradient: Tensor, order: tuple[int, ...]) -> tuple[Tensor]:
@@ -381,9 +375,7 @@ def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
 def _compare_dims(laid_out: Sequence[tuple[Shape, Shape]], left: int, right: int) -> int:
     """1 if dimension `left` has the larger stride (or size), -1 if the smaller, in the first that decides it.
 
-    Args:
-        laid_out: the strides and the shape of each tensor.
-        left, right: the dimensions.
+    `laid_out` has the strides and the shape of each tensor.
     """
     for stride, shape in laid_out:
         one, other = stride[left], stride[right]
@@ -398,10 +390,9 @@ def _compare_dims(laid_out: Sequence[tuple[Shape, Shape]], left: int, right: int
 
 def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
     """Strides of `tensor` viewed as `shape`, or None if only a copy can have that shape (ATen's computeStride)."""
-    new = shape[::-1]
     stride: list[Dim] = []
     old, steps = tensor.shape, tensor.stride
-    base, chunk = steps[-1], 1
+    base, chunk, at = steps[-1], 1, len(shape) - 1
     for dim in range(len(old) - 1, -1, -1):
         chunk = chunk * old[dim]
         if dim and (
@@ -409,10 +400,11 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
         ):  # the next dimension continues the chunk
             continue
         covered: Dim = 1
-        while len(stride) < len(new) and (covered != chunk or new[len(stride)] == 1):
+        while at >= 0 and (covered != chunk or shape[at] == 1):
             stride.append(covered * base)
-            covered = covered * new[len(stride) - 1]
+            covered = covered * shape[at]
+            at -= 1
         if covered != chunk:
             return None
         base, chunk = steps[dim - 1], 1
-    return tuple(stride[::-1]) if len(stride) == len(new) else None
+    return tuple(stride[::-1]) if at < 0 else None
