@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from dataclasses import dataclass as immutable
+    from typing import ParamSpec, TypeVar
+
+    Given = ParamSpec("Given")
+    Made = TypeVar("Made")
+
+    def maker(cls: Callable[Given, Made]) -> Callable[Given, Made]:
+        """A function that makes objects of such a class from the same arguments, in fewer instructions."""
+        return cls
 else:
-    from ..records import slotted
+    from ..records import maker, slotted
 
     def immutable(*, frozen: bool, eq: bool) -> Any:
         """A dataclass with slots; only the type checker reads `frozen`."""
@@ -19,4 +28,4 @@ else:
         return lambda cls: slotted(cls, eq=eq)
 
 
-__all__ = ["immutable"]
+__all__ = ["immutable", "maker"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..records import replace
 from ..units import INT64_BYTES
 from .graph import NO_GRAPH, Backward, Edge, Node, leaf
+from .immutable import maker
 from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Buffer, InputLayout, Op, Parameter, Recording
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
@@ -19,6 +20,10 @@ from .tensor import Tensor, contiguous_stride, copied_stride, dense_stride_like
 
 if TYPE_CHECKING:  # not at run time: few encoders have copies
     from .copies import Copy, Template
+
+
+_op, _parameter, _node = maker(Op), maker(Parameter), maker(Node)
+_tensor, _storage = maker(Tensor), maker(Storage)
 
 
 @lru_cache(maxsize=4096)
@@ -34,7 +39,7 @@ def _row_major_tensor(
     nbytes = prod(shape) * item_bytes
     has_numbers = nbytes.__class__ is int and nbytes  # zero times a formula is a number, too
     steps = None if has_numbers else contiguous_stride(shape)
-    return Tensor(shape, steps, Storage(nbytes, is_weight), item_bytes, grad_fn)
+    return _tensor(shape, steps, _storage(nbytes, is_weight), item_bytes, grad_fn)
 
 
 class _Submodule:
@@ -181,7 +186,7 @@ class Recorder:
             return
         module, name = _names(self.scope, "free")
         parameters = self._first_used(()) if self.unrecorded else ()
-        self.ops.append(Op(name, "free", module, 0, 0, parameters, 0, 0, (), (), storages))
+        self.ops.append(_op(name, "free", module, 0, 0, parameters, 0, 0, (), (), storages))
 
     def copy(self, template: Template, own: tuple[Storage, ...]) -> None:
         """Record the operations of a template with other storages."""
@@ -236,7 +241,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(_names(self.scope, name)[1], shape, self.trains)
+        return _parameter(_names(self.scope, name)[1], shape, self.trains)
 
     def record(
         self,
@@ -283,7 +288,7 @@ class Recorder:
         for tensor in writes:
             bytes_written = bytes_written + prod(tensor.shape) * tensor.item_bytes
             written.append(tensor.storage)
-        op = Op(
+        op = _op(
             full_name,
             kind,
             module,
@@ -312,8 +317,9 @@ class Recorder:
 
     def _first_used(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
         """Those of `parameters`, and of weights that wait for an operation, that no operation has used yet."""
-        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
-        self.recorded |= {weight.name for weight in used}
+        recorded = self.recorded
+        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in recorded]
+        recorded.update([weight.name for weight in used])
         self.unrecorded = []
         return tuple(used)
 
@@ -396,14 +402,12 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory belongs to the encoder; a frozen weight needs no gradient."""
-        if not parameter.trains:
-            return self._resident(parameter.shape, self.item_bytes)
-        if not self.makes_graph:
-            return self._resident(parameter.shape, self.item_bytes, NO_GRAPH)
-        edge = self.leaves.get(parameter.name)
-        if edge is None:
-            edge = self.leaves[parameter.name] = leaf(parameter.shape)
-        return self._resident(parameter.shape, self.item_bytes, edge)
+        edge = NO_GRAPH if parameter.trains else None
+        if parameter.trains and self.makes_graph:
+            edge = self.leaves.get(parameter.name)
+            if edge is None:
+                edge = self.leaves[parameter.name] = leaf(parameter.shape)
+        return _row_major_tensor(parameter.shape, self.item_bytes, edge, is_weight=True)
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next recorded operation is the first to use it."""
@@ -452,7 +456,7 @@ class Recorder:
 
     def new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         """A tensor with its own memory."""
-        return Tensor(shape, stride, Storage(prod(shape) * item_bytes), item_bytes)
+        return _tensor(shape, stride, _storage(prod(shape) * item_bytes), item_bytes)
 
     def derived(
         self,
@@ -481,7 +485,7 @@ class Recorder:
         if not self.makes_graph:
             return out.made_by(NO_GRAPH)
         scope = (*self.scope, name) if name else self.scope
-        return out.made_by((Node(backward, edges, given, saved, bool(saves), scope), 0))
+        return out.made_by((_node(backward, edges, given, saved, bool(saves), scope), 0))
 
     def _save(self, result: Storage, saves: tuple[Tensor, ...]) -> tuple[Storage, ...]:
         """Add the storages that autograd keeps to the operation that allocated `result`, and return those of `saves`."""

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from .graph import NO_GRAPH, Edge, Node
-from .immutable import immutable
+from .immutable import immutable, maker
 from .storage import Dim, Shape, Storage
 from .symbols.lanes import Lanes
 
@@ -104,21 +104,21 @@ class Tensor:
 
     def made_by(self, grad_fn: Edge | None) -> Tensor:
         """The same tensor with another `grad_fn`."""
-        return Tensor(self.shape, self.steps, self.storage, self.item_bytes, grad_fn, self.is_view)
+        return _made(self.shape, self.steps, self.storage, self.item_bytes, grad_fn, self.is_view)
 
     def seen(self, *, is_view: bool) -> Tensor:
         """The same tensor, which autograd takes as a view of another or not (_unsafe_view)."""
         if is_view == self.is_view:
             return self
-        return Tensor(self.shape, self.steps, self.storage, self.item_bytes, self.grad_fn, is_view)
+        return _made(self.shape, self.steps, self.storage, self.item_bytes, self.grad_fn, is_view)
 
     def stored_in(self, storage: Storage) -> Tensor:
         """The same view of another storage."""
-        return Tensor(self.shape, self.steps, storage, self.item_bytes, self.grad_fn, self.is_view)
+        return _made(self.shape, self.steps, storage, self.item_bytes, self.grad_fn, self.is_view)
 
     def sized(self, shape: Shape, stride: Shape) -> Tensor:
         """The same memory, read with another shape and other strides."""
-        return Tensor(shape, stride, self.storage, self.item_bytes, self.grad_fn, self.is_view)
+        return _made(shape, stride, self.storage, self.item_bytes, self.grad_fn, self.is_view)
 
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
@@ -265,7 +265,10 @@ class Tensor:
             edge = backward and (Node(backward, (edge,), given), 0)
         elif backward is None:
             edge = None
-        return Tensor(shape, steps, self.storage, self.item_bytes, edge, True)
+        return _made(shape, steps, self.storage, self.item_bytes, edge, True)
+
+
+_made = maker(Tensor)
 
 
 def _is_repeated(own: Dim, size: Dim) -> bool:
