@@ -141,14 +141,13 @@ def least_peaks_at(
     they keep what autograd saves.
     """
     values = {metric: np.empty(_size(points), np.int64) for metric in metrics}
-    has_step = figures.PEAKS["training"] in metrics
 
     def put(space: Space, where: Array) -> None:
         placed = _at_points(config, space)
         formulas = {}
         for metric in metrics:
             trains = metric == figures.PEAKS["training"]
-            begun = walk(forward(placed, training=trains, makes_graph=has_step, first=first), trains=trains)
+            begun = walk(forward(placed, training=trains, makes_graph=True, first=first), trains=trains)
             formulas[metric] = _formula(greatest(part.peak_bytes for part in begun))
         _put(values, Lot((Group(space.points, where),), []), space, formulas)
 
@@ -248,7 +247,7 @@ def format_point(point: Mapping[str, int]) -> str:
 
 
 def _figures(config: EncoderConfig, metrics: Sequence[str], device: Device | None) -> dict[str, Figure]:
-    passes = Passes(config, device, has_step=figures.PEAKS["training"] in metrics)
+    passes = Passes(config, device)
     return {
         metric: _time(metric, passes) if _is_time(metric) else _formula((FIGURES | GEOMETRY)[metric](passes))
         for metric in metrics

@@ -249,8 +249,10 @@ class Tensor:
 
     def viewed(self, shape: Shape) -> Tensor | None:
         """`view`, or None if only a copy can have that shape."""
-        whole, elements = self.shape, prod(shape)
-        stays_row_major = self.steps is None and elements.__class__ is int and elements == prod(whole)
+        whole, stays_row_major = self.shape, False
+        if self.steps is None:
+            elements = prod(shape)
+            stays_row_major = elements.__class__ is int and elements == prod(whole)
         steps = None if stays_row_major else view_stride(self, shape)
         if steps is None and not stays_row_major:
             return None
