@@ -388,7 +388,7 @@ class Recorder:
 
     def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
         """`x` summed to a shape that broadcasts to its own; `x` itself if it has that shape."""
-        if shape is x.shape or (x.steps is None and shape == x.shape):
+        if shape is x.shape:
             return x
         leading = len(x.shape) - len(shape)
         kept = tuple(
