@@ -17,6 +17,9 @@ from ..encoder.model import RunConfig
 from ..errors import DeviceError
 from .fold import CONTAINER
 
+RUNS_FSDP_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
+"""Whether FSDP2 of the installed torch runs on a CPU. That of torch 2.6.0 asks CPU streams for an event, which they do not have."""
+
 
 def in_ddp(model: nn.Module, device: str, run: RunConfig) -> nn.Module:
     """`model` in DistributedDataParallel, with torch's default buckets.
@@ -54,13 +57,16 @@ def shard(model: nn.Module, device: str, run: RunConfig) -> None:
     Buffers get the type that FSDP2 computes in, which its policy leaves to the caller.
 
     Raises:
-        DeviceError: if torch is built without torch.distributed.
+        DeviceError: if torch is built without torch.distributed, or its FSDP2 does not run on a CPU and `device` is one.
     """
+    kind = torch.device(device).type
+    if kind == "cpu" and not RUNS_FSDP_ON_CPU:
+        text = f"run.parallel {run.parallel} does not run on a CPU in torch {torch.__version__}: install a later torch"
+        raise DeviceError("no-fsdp-on-cpu", text)
     join_fake_group(run)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
-    kind = torch.device(device).type
     about: dict[str, Any] = {
         "mesh": init_device_mesh(kind, (run.gpus,)),
         "mp_policy": MixedPrecisionPolicy(_dtype(run.param_dtype), _dtype(run.reduce_dtype)),

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses import FakeTensor, FakeTensorMode
+from torch.utils._mode_utils import no_dispatch
 
 from samattn_cli.stack.autocast import AutocastOnCuda
 
@@ -19,15 +20,31 @@ FULL = torch.float32
 index = torch.ops.aten.index.Tensor  # as which table[index] is run
 
 Make = Callable[..., Tensor]
+Operations = dict[str, Callable[[Make], Tensor]]
+
+CHOOSE_KERNELS = ("conv", "scaled_dot_product_attention")
+"""Words in the names of operations that torch chooses a kernel for."""
+
+
+def that_choose_kernels(low: torch.dtype) -> Operations:
+    return {name: run for name, run in operations(low).items() if _chooses(name)}
+
+
+def other_operations(low: torch.dtype) -> Operations:
+    return {name: run for name, run in operations(low).items() if not _chooses(name)}
+
+
+def _chooses(name: str) -> bool:
+    return any(word in name for word in CHOOSE_KERNELS)
 
 
 def weight(make: Make, *shape: int) -> Tensor:
     return make(*shape, dtype=FULL)
 
 
-def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
+def operations(low: torch.dtype) -> Operations:
     """By name, each as the encoders call it, with operands of the types that they meet and of the others."""
-    found: dict[str, Callable[[Make], Tensor]] = {}
+    found: Operations = {}
     types = {"full": FULL, "low": low}
     for name, dtype in types.items():
         x = lambda make, *shape, dtype=dtype: make(*shape, dtype=dtype)  # noqa: E731
@@ -114,14 +131,14 @@ def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
     return found
 
 
-def types_by_torch(low: torch.dtype) -> dict[str, str]:
+def types_by_torch(low: torch.dtype, runs: Operations) -> dict[str, str]:
     """On tensors that say they are on a CUDA device, under its own autocast."""
     result, before = {}, torch.get_autocast_dtype("cuda")
     with FakeTensorMode() as mode, torch.no_grad():
         torch.set_autocast_enabled("cuda", True)
         torch.set_autocast_dtype("cuda", low)
         try:
-            for name, run in operations(low).items():
+            for name, run in runs.items():
                 result[name] = attempt(run, lambda *shape, dtype: fake(mode, *shape, dtype=dtype))
         finally:
             torch.set_autocast_enabled("cuda", False)
@@ -130,13 +147,15 @@ def types_by_torch(low: torch.dtype) -> dict[str, str]:
 
 
 def fake(mode: FakeTensorMode, *shape: int, dtype: torch.dtype) -> Tensor:
-    return FakeTensor(mode, torch.empty(shape, dtype=dtype, device="meta"), torch.device("cuda:0"))
+    with no_dispatch():  # torch 2.6.0 makes no fake tensor of one that is fake already
+        meta = torch.empty(shape, dtype=dtype, device="meta")
+    return FakeTensor(mode, meta, torch.device("cuda:0"))
 
 
-def types_by_us(low: torch.dtype) -> dict[str, str]:
+def types_by_us(low: torch.dtype, runs: Operations) -> dict[str, str]:
     """On meta, under our mode."""
     result = {}
-    for name, run in operations(low).items():
+    for name, run in runs.items():
         with torch.no_grad(), AutocastOnCuda(low):
             result[name] = attempt(run, lambda *shape, dtype: torch.empty(shape, dtype=dtype, device="meta"))
     return result

@@ -486,6 +486,9 @@ static CUresult refused(void) { TRACE("a driver call that the stub refuses\n"); 
 #define REFUSE(name) __asm__(".globl " #name "\n.set " #name ", refused_driver_call\n");
 API CUresult refused_driver_call(void) { return refused(); }
 REFUSE(cuLinkAddData_v2) REFUSE(cuLinkComplete) REFUSE(cuLinkCreate_v2) REFUSE(cuTensorMapEncodeTiled) REFUSE(cuTensorMapEncodeIm2col)
+/* torch 2.6 looks these up by name before it says that memory ran out, and in expandable segments; it calls none of them */
+REFUSE(cuMemExportToShareableHandle) REFUSE(cuMemImportFromShareableHandle) REFUSE(cuMemsetD32Async) REFUSE(cuStreamWriteValue32)
+REFUSE(cuMulticastCreate) REFUSE(cuMulticastAddDevice) REFUSE(cuMulticastBindMem)
 
 /* --- modules that are compiled at run time (triton's cubins, NVRTC's): loaded by name, never run --- */
 static unsigned long long n_module = 0, n_driver_launch = 0;
