@@ -40,23 +40,26 @@ def of_installed_torch(passes: Passes) -> Iterator[Finding]:
             f"error. {why}.",
         )
         return
-    for why, *peaks in _differences(passes, other, version):
+    for why, what, *peaks in _differences(passes, other, version):
         here, there = map(format_bytes, peaks)
         if here != there:
             yield Finding(
                 "installed-torch",
-                f"These figures are for torch {run.torch}: the {run.mode} peak is {here}. With torch {words(version)}, which is "
+                f"These figures are for torch {run.torch}: {what} {here}. With torch {words(version)}, which is "
                 f"installed, {why}, and it is {there} ({options('--set', (f'run.torch={words(version)}',))}).",
             )
             return
 
 
-def _differences(passes: Passes, other: Passes, version: Version) -> Iterator[tuple[str, int, int]]:
-    """In what the versions may differ, and both peaks."""
+def _differences(passes: Passes, other: Passes, version: Version) -> Iterator[tuple[str, str, int, int]]:
+    """In what the versions may differ, what the peak is of, and both peaks."""
+    mode = passes.config.run.mode
     if _other_kernels(passes):
-        yield "other kernels of attention run", _of_tensors(passes), _of_tensors(other)
+        what = f"the {mode} peak is"
+        yield "other kernels of attention run", what, _of_tensors(passes), _of_tensors(other)
     if _other_workspaces(passes, version):
-        yield "cuBLAS takes its workspaces otherwise", _allocated(passes), _allocated(other)
+        what = f"with workspaces, {mode} allocates"
+        yield "cuBLAS takes its workspaces otherwise", what, _allocated(passes), _allocated(other)
 
 
 def _of_tensors(passes: Passes) -> int:
