@@ -187,6 +187,17 @@ def _candidate(passes: Passes, memory_bytes: int, used: InMemory | None = None) 
 
 def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: Asked) -> Iterator[Answer]:
     """An answer for each mode."""
+    if encoder.run.parallel == "none":
+        yield from _answers_of(encoder, vary, memory, asked)
+        return
+    for mode in (
+        asked.modes
+    ):  # an inference forward is not spread over GPUs, nor in the type in which they gather weights
+        yield from _answers_of(_in(mode, encoder), vary, memory, replace(asked, modes=[mode]))
+
+
+def _answers_of(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: Asked) -> Iterator[Answer]:
+    """The same for an encoder whose figures in each mode are the same whatever its own mode is."""
     memory_bytes = bytes_of(memory)
     candidates: Candidates | None
     try:
@@ -419,10 +430,11 @@ def _last_with_room(tried: Tried, edge: Edge, low: int, highest: int) -> int:
         low: a candidate for which there is room.
         highest: the largest that may have room.
     """
-    above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps]
-    tried.pass_together(above[:MOST_TRIED])
-    tried.expect(above[:MOST_TRIED])
-    return max([low, *(place for place in above[:MOST_TRIED] if tried.has_room(place))])
+    above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps][:MOST_TRIED]
+    tried.pass_together(above)
+    tried.expect(above)
+    largest = max([low, *filter(tried.has_room, above)])
+    return low if largest == low else _last_with_room(tried, edge, largest, highest)
 
 
 def _with_gaps(tried: Tried, edge: Edge, low: int) -> Edge:

@@ -342,3 +342,30 @@ def test_bad_input_is_reported(options, said):
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert not result.stdout
+
+
+def test_the_largest_is_one_after_which_none_of_the_next_fits():
+    """Swin over volumes: sizes at which the allocator finds room alternate with those at which it finds none."""
+    block = {"block": "swin", "num_heads": 1, "mlp_ratio": 1}
+    first = block | {"embed_dim": 8, "depth": 1, "window_size": 2}
+    second = block | {"embed_dim": 16, "depth": 2, "window_size": 1, "qkv_bias": False}
+    around = {"image_size": [1, 96, 96], "patch_size": [1, 2, 3], "patch_embed": "patch_norm", "norm": True}
+    stages = {"stages": [first, second | {"transition": "patch_merging"}]}
+    run = {"dtype": "bfloat16", "torch": "2.6"}
+    config = load_config(around | stages | {"pos_embed": "none", "run": run})
+    t4 = load_device("t4")
+    device = replace(t4, memory_bytes=48_234_495 + t4.reserved_bytes)
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"])
+    (answer,) = fit(config, device, asked).answers
+    assert (answer.label, answer.fits.fits, answer.next.fits) == ("1x1224x816", True, False)
+    for side in range(65, 71):
+        size = replace(config, image_size=(1, 18 * side, 12 * side))
+        assert in_memory(Passes(size), device).fits == (side in {65, 66, 68})
+
+
+def test_an_inference_forward_is_not_in_the_type_in_which_weights_are_gathered():
+    spread = ["run.mode=training", "run.parallel=fsdp2", "run.gpus=2", "run.param_dtype=bfloat16"]
+    asked = Asked(vary=["batch_size"], modes=["inference", "training"], kernels=["eager"])
+    answer, _ = fit(load_config("sam_vit_b", [*SMALL, *spread]), 24 * MIB, asked).answers
+    (alone,) = fit(load_config("sam_vit_b", SMALL), 24 * MIB, replace(asked, modes=["inference"])).answers
+    assert (answer.label, answer.fits.fits) == (alone.label, True)
