@@ -30,6 +30,7 @@ from tests.support.pages import (
 )
 from tests.support.running import ROOT, UPDATE, environment, samattn
 from tests.support.sampling import sampled
+from tests.support.torch_2_6 import SAYS_MORE
 
 README, COMMANDS, CONFIG, MEMORY = (
     "README.md",
@@ -62,15 +63,17 @@ SLOW = (
 )
 """The first commands of blocks that take a second and a half or more: they run each week. README has none of them."""
 
+CROSS_CHECKED = "samattn analyze sam_vit_h --full"
+
 
 def cases() -> list[Any]:
     """The blocks that show the same commands, with their first command as the name of the test."""
-    return [
-        pytest.param(
-            shown, id=command, marks=[pytest.mark.exhaustive] if command in SLOW and not UPDATE else []
-        )
-        for (command, *_), shown in alike().items()
-    ]
+    return [pytest.param(shown, id=command, marks=marks(command)) for (command, *_), shown in alike().items()]
+
+
+def marks(command: str) -> list[pytest.MarkDecorator]:
+    is_slow = command in SLOW and not UPDATE
+    return [*[pytest.mark.exhaustive] * is_slow, *[SAYS_MORE] * (command == CROSS_CHECKED)]
 
 
 def test_slow_commands_are_of_other_pages():

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running import ROOT, UPDATE, samattn
+from tests.support.torch_2_6 import SAYS_MORE
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -87,10 +88,14 @@ CASES = {
 SLOW = {"fit-80.txt", "fit-160.txt"} if not UPDATE else set()
 """They run each week. README shows a page of `fit` of the same form, and `fit.csv` and `fit.md` are in the suite."""
 
+CROSS_CHECKED = {"analyze-80.txt", "analyze-160.txt", "analyze.md"}
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] if name in SLOW else []) for name in CASES]
-)
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [*[pytest.mark.exhaustive] * (name in SLOW), *[SAYS_MORE] * (name in CROSS_CHECKED)]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CASES])
 def test_output_is_as_it_was(name: str) -> None:
     arguments, columns = CASES[name]
     result = samattn(*arguments, columns=columns)

@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from samattn_cli import load_config
 from samattn_cli.encoder.model import EncoderConfig
-from samattn_cli.encoder.torch_versions import version_of
 from samattn_cli.errors import DeviceError
 from samattn_cli.stack import parallel
 from samattn_cli.stack.step import Step
 from samattn_cli.tape.communication import Sent, sent, sent_bytes
 from samattn_cli.tape.training import training_step
+from tests.support.torch_2_6 import IS_TORCH_2_6
 
 Call = tuple[str, int]
 """A kind of collective, and the bytes of the whole tensor."""
@@ -100,7 +100,7 @@ SMALL = {
 )
 def test_the_collectives_of_a_step_are_those_that_torch_calls(preset, overrides, monkeypatch) -> None:
     config = load_config(preset, ["run.mode=training", *SMALL[preset], *overrides])
-    if config.run.is_fsdp and version_of(torch.__version__) == (2, 6):
+    if config.run.is_fsdp and IS_TORCH_2_6:
         pytest.skip("FSDP2 of torch 2.6.0 does not run on a CPU: CPU streams have no events there")
     derived = sent(training_step(config)).all
     assert [(each.kind, each.nbytes) for each in derived] == called(config, monkeypatch)
