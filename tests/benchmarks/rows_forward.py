@@ -38,13 +38,14 @@ for config in configs:
 def recorded(config):
     passed = forward(config, training=bool(trains))
     runs = [getattr(run, "recording", run) for run in backward(passed)] if trains else []
-    recordings = {id(each): each for each in (*(segment.recording for segment in passed.segments), *runs)}
+    segments = passed.segments if not hasattr(passed, "twins") else [twins.first for twins in passed.twins]
+    recordings = {id(each): each for each in (*(segment.recording for segment in segments), *runs)}
     return sum(len(each.ops) for each in recordings.values())
 Path("operations").write_text(str(sum(map(recorded, configs[:int(passes)]))))
 """
 """Runs so many encoders on the Tape, with their backward if there is another word, and writes how many operations that records.
 
-Blocks of one kind are run once. Each encoder is of another size, so that no block is one of an encoder before.
+Blocks of one kind are run once, and a pass that lists them once is not asked for each of them. Each encoder is of another size, so that no block is one of an encoder before.
 """
 
 IMPORT_TORCH = "import torch, fvcore.nn"
