@@ -71,3 +71,10 @@ def test_formulas_of_peaks_know_what_a_part_lets_go():
     (*_, end) = analyze(config, verify=False).parts
     formula = explain(config, "neck", metric="peak_bytes").value
     assert (end.name, formula) == ("neck", end.peak_bytes)
+
+
+def test_one_pixel_in_windows_of_one_pixel():
+    """The larger windows of keys are then what unfold made, not a copy."""
+    window = {"window_size": 1}
+    config = load_config(keys(image_size=1, stages=[HYBRIDS | {"depth": 1} | window, FAR | window]))
+    assert_exact(config, every_layer=True)

@@ -208,7 +208,7 @@ def larger_windows(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     apart = columns.view(B, 2, C, K, windows).permute(1, 0, 4, 3, 2)
     together = tape.reshape("merge_windows", apart, 2, B * windows, K, C)
     out = tape.contiguous("larger_windows", together)
-    tape.free(columns)
+    free_unless_shared(tape, columns, (out,))  # of one pixel they are the same
     return out
 
 
