@@ -1,7 +1,10 @@
+import pickle
+
 import pytest
 
 from samattn_cli.encoder.model import EncoderConfig, StageConfig
 from samattn_cli.files.load import load_config
+from tests.support.shapes import ONE_OF_EACH_SHAPE
 
 
 def encoder(*stages, image_size=(224, 224), patch_size=16):
@@ -134,3 +137,11 @@ def test_the_presets_of_other_placements_are_what_the_placements_make():
 def test_the_mlp_is_rounded_down(embed_dim, mlp_ratio, mlp_dim):
     assert stage(1, embed_dim=embed_dim, mlp_ratio=mlp_ratio).mlp_dim == mlp_dim
     assert type(stage(1, embed_dim=embed_dim, mlp_ratio=mlp_ratio).mlp_dim) is int
+
+
+@pytest.mark.parametrize("preset", ONE_OF_EACH_SHAPE)
+def test_a_config_whose_plan_is_made_can_be_sent_to_another_process(preset):
+    config = load_config(preset)
+    assert config.layers
+    sent = pickle.loads(pickle.dumps(config))
+    assert (sent, sent.plan) == (config, config.plan)

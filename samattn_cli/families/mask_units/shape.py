@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...encoder.layouts import TokenLayout
+from ...encoder.keys import Size
+from ...encoder.layouts import Sizes, TokenLayout
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig, StageConfig
@@ -14,9 +15,12 @@ DECODER = "hiera_decoder"
 POOLED = 2
 """The stride of pooled queries in all published models; mask units follow from it also where no stage pools."""
 
-MASK_UNITS = TokenLayout(
-    "mask units", "tokens in the order of mask units", lambda B, _grid, tokens, C: (B, tokens, C)
-)
+
+def _in_their_order(B: Any, _grid: Size, tokens: Any, C: Any) -> Sizes:
+    return B, tokens, C
+
+
+MASK_UNITS = TokenLayout("mask units", "tokens in the order of mask units", _in_their_order)
 
 
 def encoder_stages(config: EncoderConfig) -> tuple[StageConfig, ...]:
