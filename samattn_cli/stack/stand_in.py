@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,10 +33,18 @@ class StandIn(ModuleType):
         return getattr(self.real(), name)
 
     def real(self) -> ModuleType:
-        """The real module. It may import those whose stand-ins come later, so these go too."""
+        """The real module. It may import those whose stand-ins come later, so these go too.
+
+        As torch._dynamo is imported, torch.fx leaves cycles of references to frames, and thus to those that called for the
+        module, with their tensors. The cycles go at once, so that no trace finds these tensors alive.
+        """
         for each in self._together[self._together.index(self) :]:
             each.remove()
-        return importlib.import_module(self.__name__)
+        is_new = self.__name__ not in sys.modules
+        module = importlib.import_module(self.__name__)
+        if is_new:
+            gc.collect()
+        return module
 
     @property
     def is_in_place(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import subprocess
 import sys
+import weakref
 
 import pytest
 import sympy
@@ -34,6 +36,23 @@ GIVEN = {
 OF_NUMBERS = [("symbolic_shapes", name) for name in sizes.OF_NUMBERS] + [
     ("functions", name) for name in sizes.OF_NUMBERS_IN_SYMPY
 ]
+
+
+FRAMES = """
+import inspect
+def wrap():
+    frame = inspect.currentframe()
+wrap()
+"""
+"""A module whose import leaves a cycle of references to frames, as that of torch.fx does."""
+
+
+@pytest.fixture
+def no_collector():
+    """The garbage collector runs only when it is called."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture
@@ -106,6 +125,20 @@ def test_what_nothing_asked_for_is_imported_afterwards(later):
     assert importlib.import_module(later).number == 7
     with instead_of_modules(StandIn(later)) as left_out:
         assert not left_out
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_an_import_keeps_nothing_of_those_that_called_for_it(later, tmp_path):
+    path = tmp_path / f"{later}.py"
+    path.write_text(path.read_text() + FRAMES)
+
+    def call_for(module):
+        held = torch.empty(3)
+        assert module.number == 7
+        return weakref.ref(held)
+
+    with instead_of_modules(StandIn(later)):
+        assert call_for(importlib.import_module(later))() is None
 
 
 def test_what_a_module_imports_is_real_too(later, tmp_path):
