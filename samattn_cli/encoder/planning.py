@@ -114,7 +114,8 @@ def _layers(
     """
     named, residual = frozenset(stage.global_attn_indexes), frozenset(stage.residual_block_indexes)
     shared = stage.at(first)  # by all blocks without overrides
-    is_by_turns = BLOCKS[stage.block].place in BY_TURNS
+    place = BLOCKS[stage.block].place
+    is_by_turns = any(place is known for known in BY_TURNS)  # one of a family may have no hash
     same: dict[Placement, Placement] = {}
     kinds: dict[tuple[int, ...], tuple[Hashable, ...]] = {}
     alike: dict[tuple[int, ...], LayerConfig] = {}  # those that `stream` enters

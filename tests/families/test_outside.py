@@ -43,6 +43,19 @@ def stack():
     from samattn_cli.families.vit import stack
     return {"BLOCKS": {"mine": stack.BLOCKS["vit"]}}
 """
+BY_THIRDS = """
+from dataclasses import dataclass
+from samattn_cli.encoder.slots import Placing
+
+@dataclass
+class Thirds:
+    first: int
+
+    def __call__(self, entering):
+        return Placing() if entering.position % 3 == self.first else Placing(entering.placement)
+
+FAMILY = Family(blocks={"mine": Block(summary="Mine.", place=Thirds(1))})
+"""
 MINE = {"image_size": 64, "patch_size": 16, "block": "mine", "embed_dim": 64, "depth": 2, "num_heads": 4}
 
 
@@ -102,6 +115,13 @@ def test_the_example_is_exact_against_its_stack(overrides) -> None:
     assert exact(
         load_config(CONFIG, ["image_size=[128, 160]", "depth=3", "global_attn_indexes=2", *overrides])
     )
+
+
+def test_each_block_is_placed_by_an_object_that_has_no_hash(tmp_path) -> None:
+    add_family(written(tmp_path, {"thirds.py": FIRST + BY_THIRDS + AS_VIT}) / "thirds.py")
+    config = load_config({**MINE, "depth": 6, "window_size": 2})
+    assert [layer.index for layer in config.layers if layer.is_global] == [1, 4]
+    assert exact(config)
 
 
 def test_a_folder_is_a_family_in_the_form_of_the_package(tmp_path) -> None:
