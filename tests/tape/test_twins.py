@@ -71,3 +71,12 @@ def test_the_most_of_each_segment_is_the_larger_of_its_moments(preset, changes):
     assert (
         step.moments[max(step.moments, key=lambda section: step.moments[section].nbytes)].at == step.peak_at
     )
+
+
+@pytest.mark.parametrize(
+    "sharding", [[], ["run.parallel=fsdp2", "run.gpus=8"], ["run.parallel=zero2", "run.gpus=8"]]
+)
+def test_the_layer_at_the_peak_of_a_step_names_the_same_operation_as_the_totals(sharding):
+    report = analyze(load_config("sam_vit_b", ["run.mode=training", *sharding]), verify=False)
+    layer = next(layer for layer in report.layers if layer.training_bytes == report.totals.training_bytes)
+    assert f"{layer.name}.{layer.training_op}" == report.totals.training_at
