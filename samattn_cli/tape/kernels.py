@@ -16,7 +16,7 @@ from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS
 from .sdpa import Choice, choose
 from .sdpa_call import UNBATCHED_DIMS, Call, Kernel, Operand
-from .sdpa_rules import GRID_SINCE, MOST_BLOCKS, UNBATCHED_SINCE
+from .sdpa_rules import GRID_SINCE, MOST_BLOCKS, PARTS_SINCE, UNBATCHED_SINCE
 from .storage import Dim, Shape, Storage
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
@@ -205,7 +205,7 @@ def _backward(
 
 def _in_parts(tape: Tape, batch: Dim) -> bool:
     """Whether memory-efficient attention runs a batch in parts."""
-    return tape.target.torch < GRID_SINCE and batch > MOST_BLOCKS
+    return PARTS_SINCE <= tape.target.torch < GRID_SINCE and batch > MOST_BLOCKS
 
 
 def _efficient_workspace(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Dim:

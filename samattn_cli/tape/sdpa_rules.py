@@ -23,6 +23,8 @@ FIRST: Version = (2, 2)
 SECOND: Version = OLDEST
 BLACKWELL_SINCE: Version = (2, 7)
 """Since then flash and memory-efficient attention run above compute capability 9.0 (#145602, January 2025)."""
+PARTS_SINCE: Version = (2, 8)
+"""Since then memory-efficient attention runs a batch that is too large to launch in parts (#154029, May 2025)."""
 CUDNN_FIRST_SINCE: Version = (2, 11)
 """Since then torch tries cuDNN's attention before the others, on some devices: see `order`.
 

@@ -20,6 +20,7 @@ from samattn_cli.stack import sizes
 from samattn_cli.stack.encoder import build
 from samattn_cli.stack.stand_in import StandIn, instead_of_modules
 from samattn_cli.studies.verify import verify
+from tests.support.torch_2_6 import IS_TORCH_2_6
 
 GIVEN = {
     "guard_int": [(3,)],
@@ -31,7 +32,10 @@ GIVEN = {
     "free_unbacked_symbols": [(3,), (torch.empty(2, 3, device="meta"),)],
     "sym_and": [(True,), (True, False), (True, True, True)],
     "sym_or": [(False,), (True, False), (False, False, False)],
-    "sym_eq": [(2, 3), (2, 2), ((1, 2), [1, 2]), ((1, 2), (1, 3)), ((1, 2), (1,)), (((1,), 2), ((1,), 2))],
+    "sym_eq": [
+        *[(2, 3), (2, 2), ((1, 2), (1, 3)), ((1, 2), (1,)), (((1,), 2), ((1,), 2))],
+        *[((1, 2), [1, 2])] * (not IS_TORCH_2_6),  # which that torch refuses
+    ],
 }
 OF_NUMBERS = [("symbolic_shapes", name) for name in sizes.OF_NUMBERS] + [
     ("functions", name) for name in sizes.OF_NUMBERS_IN_SYMPY
@@ -72,7 +76,7 @@ def test_answers_of_numbers_are_those_of_torch(module, name):
     if real is None:
         pytest.skip(f"torch {torch.__version__} has no {name}")
     if name == "Max":
-        assert sizes.OF_NUMBERS_IN_SYMPY[name](3, 5) == real(3, 5)
+        assert sizes.OF_NUMBERS_IN_SYMPY[name](3, 5) == real(sympy.Integer(3), sympy.Integer(5))
         return
     for given in GIVEN.get(name, [(True,), (False,)]):
         answer, expected = sizes.OF_NUMBERS[name](*given), real(*given)
@@ -80,6 +84,7 @@ def test_answers_of_numbers_are_those_of_torch(module, name):
         assert isinstance(answer, type(expected) if not isinstance(answer, set) else set)
 
 
+@pytest.mark.skipif(IS_TORCH_2_6, reason="torch 2.6.0 has no guard_or_false, guard_or_true and sym_and")
 def test_a_symbol_is_answered_by_torch():
     env = symbolic_shapes.ShapeEnv()
     size = env.create_unbacked_symint()
@@ -87,6 +92,10 @@ def test_a_symbol_is_answered_by_torch():
     assert shapes.guard_or_false(size == 3) is False
     assert shapes.guard_or_true(size == 3) is True
     assert isinstance(shapes.sym_and(size > 3, size < 9), torch.SymBool)
+
+
+def test_what_is_not_a_number_is_answered_by_torch():
+    shapes, *_ = sizes.about_sizes()
     with pytest.raises(AssertionError):
         shapes.expect_true("text")
 

@@ -18,7 +18,7 @@ from samattn_cli.stack import parallel
 from samattn_cli.stack.step import Step
 from samattn_cli.tape.communication import Sent, sent, sent_bytes
 from samattn_cli.tape.training import training_step
-from tests.support.torch_2_6 import IS_TORCH_2_6
+from tests.support.torch_2_6 import FSDP_ON_CPU
 
 Call = tuple[str, int]
 """A kind of collective, and the bytes of the whole tensor."""
@@ -76,13 +76,24 @@ SMALL = {
 }
 
 
+def is_fsdp(overrides: list[str]) -> bool:
+    return any(
+        word.startswith(("run.parallel=zero2", "run.parallel=zero3", "run.parallel=fsdp2"))
+        for word in overrides
+    )
+
+
 @pytest.mark.parametrize(
     ("preset", "overrides"),
     [
         ("vit_b", ["run.parallel=zero1", "run.gpus=3", "run.accumulate=2"]),
-        ("vit_b", ["run.parallel=fsdp2", "run.gpus=4", "run.reshard_after_forward=2"]),
+        pytest.param(
+            *("vit_b", ["run.parallel=fsdp2", "run.gpus=4", "run.reshard_after_forward=2"]), marks=FSDP_ON_CPU
+        ),
         *(
-            pytest.param(preset, overrides, marks=pytest.mark.exhaustive)
+            pytest.param(
+                preset, overrides, marks=[pytest.mark.exhaustive, *[FSDP_ON_CPU] * is_fsdp(overrides)]
+            )
             for preset, overrides in (
                 ("swin_t", ["run.parallel=zero1", "run.gpus=4"]),
                 ("swin_t", ["run.parallel=ddp", "run.gpus=2", "run.accumulate=3"]),
@@ -100,8 +111,6 @@ SMALL = {
 )
 def test_the_collectives_of_a_step_are_those_that_torch_calls(preset, overrides, monkeypatch) -> None:
     config = load_config(preset, ["run.mode=training", *SMALL[preset], *overrides])
-    if config.run.is_fsdp and IS_TORCH_2_6:
-        pytest.skip("FSDP2 of torch 2.6.0 does not run on a CPU: CPU streams have no events there")
     derived = sent(training_step(config)).all
     assert [(each.kind, each.nbytes) for each in derived] == called(config, monkeypatch)
     over = config.run.reshards

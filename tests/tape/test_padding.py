@@ -20,6 +20,7 @@ from samattn_cli.stack.implementation import build_implementation
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.module_order import in_module_order, registered_in
 from samattn_cli.tape.padding import Padded, padded
+from tests.support.torch_2_6 import FSDP_ON_CPU
 
 MIB = 1 << 20
 
@@ -76,6 +77,7 @@ def test_the_position_embedding_of_sam_is_padded_to_12_mib_for_each_rank() -> No
     assert padded(weights("sam_vit_b"), 1, 4) == ()
 
 
+@FSDP_ON_CPU
 @pytest.mark.parametrize("dimension", [0, 1, 2])
 def test_another_dimension_needs_no_padding(dimension, group) -> None:
     model = nn.Module()

@@ -17,6 +17,7 @@ from samattn_cli.tape.training import TrainingStep, training_step
 from samattn_cli.units import rounded
 from tests.stack.test_crosscheck import encoders
 from tests.support.sampling import examples
+from tests.support.torch_2_6 import FSDP_ON_CPU
 
 ANY = settings(
     max_examples=examples(20), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -322,7 +323,9 @@ def test_on_a_cpu_adamw_takes_weights_one_by_one():
 
 
 @pytest.mark.usefixtures("unrounded")
-@pytest.mark.parametrize(("parallel", "small"), [("fsdp2", 20), ("none", 12), ("zero1", 12)])
+@pytest.mark.parametrize(
+    ("parallel", "small"), [pytest.param("fsdp2", 20, marks=FSDP_ON_CPU), ("none", 12), ("zero1", 12)]
+)
 def test_on_a_cpu_adamw_takes_what_this_rank_updates_one_by_one(parallel, small):
     """The optimizer's section of a real step of rank 0 of 2.
 

@@ -29,6 +29,7 @@ import json, os, sys
 import torch
 from tests.tape.dry.sdpa_cases import named, randomly
 
+GIVES_A_BATCH = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 memory = torch.empty(1 << 44, dtype=torch.uint8, device="cuda").untyped_storage()
 
 def tensor(operand):
@@ -39,7 +40,7 @@ def tensor(operand):
 def choice(call):
     torch.use_deterministic_algorithms(call.is_deterministic)
     operands, mask = [tensor(operand) for operand in call.operands], call.mask and tensor(call.mask)
-    if all(operand.dim() == 3 for operand in operands):  # as the whole function does, which keeps their gradients
+    if GIVES_A_BATCH and all(operand.dim() == 3 for operand in operands):  # as the whole function does; it keeps gradients
         operands = [operand.unsqueeze(0) for operand in operands]
         mask = mask.unsqueeze(0) if call.mask and mask.dim() == 3 else mask
     rest = {"enable_gqa": call.enable_gqa} if call.enable_gqa else {}
