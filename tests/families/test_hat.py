@@ -78,3 +78,12 @@ def test_one_pixel_in_windows_of_one_pixel():
     window = {"window_size": 1}
     config = load_config(keys(image_size=1, stages=[HYBRIDS | {"depth": 1} | window, FAR | window]))
     assert_exact(config, every_layer=True)
+
+
+@pytest.mark.parametrize("size", [8, 4])
+def test_a_block_that_is_made_global_over_an_image_of_one_window_has_its_own_offsets(size):
+    """Its keys are those of the image, not of a larger window."""
+    stages = [HYBRIDS | {"depth": 1, "window_size": 4}, FAR | {"window_size": 4, "global_attn_indexes": [1]}]
+    config = load_config(keys(image_size=size, stages=stages))
+    assert [layer.attends for layer in config.layers][1] == "global"
+    assert_exact(config, every_layer=True)

@@ -73,7 +73,7 @@ def reaching(entering: Entering) -> Placing:
 
 def shares(layer: LayerConfig) -> bool:
     """Whether a block takes the offsets that all blocks share; one that is made global has its own."""
-    return layer.windows.size == layer.stage.window_size
+    return not layer.is_global and layer.windows.size == layer.stage.window_size
 
 
 def pixel_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
