@@ -397,6 +397,14 @@ def _halved(low: int, high: int, has_room: Callable[[int], bool]) -> int:
     return low
 
 
+def _climbed(low: int, high: int, has_room: Callable[[int], bool]) -> int:
+    """A place with room, from `low` up in doubled steps, which are then halved; the next one is `high`, or has no room."""
+    step = 1
+    while low + step < high and has_room(low + step):
+        low, step = low + step, 2 * step
+    return _halved(low, min(low + step, high), has_room)
+
+
 def with_room(tried: Tried, edge: Edge, *, gaps: bool = True) -> Edge:
     """The edge at which all kernels can be launched and the allocator of a device finds room, and the gaps below it.
 
@@ -430,11 +438,14 @@ def _last_with_room(tried: Tried, edge: Edge, low: int, highest: int) -> int:
         low: a candidate for which there is room.
         highest: the largest that may have room.
     """
-    above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps][:MOST_TRIED]
-    tried.pass_together(above)
-    tried.expect(above)
-    largest = max([low, *filter(tried.has_room, above)])
-    return low if largest == low else _last_with_room(tried, edge, largest, highest)
+    while True:
+        above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps][:MOST_TRIED]
+        tried.pass_together(above)
+        tried.expect(above)
+        largest = max(filter(tried.has_room, above), default=low)
+        if largest == low:
+            return low
+        low = _climbed(largest, highest + 1, tried.has_room)
 
 
 def _with_gaps(tried: Tried, edge: Edge, low: int) -> Edge:

@@ -1,5 +1,6 @@
 """`samattn fit`: edges that are edges, by a pass over each candidate alone."""
 
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from samattn_cli.encoder.plan_rules import problems_of_plan
 from samattn_cli.errors import UsageError
 from samattn_cli.quantities import parse_bytes
 from samattn_cli.studies.candidates import resolution
-from samattn_cli.studies.fit import Asked, candidate, fit
+from samattn_cli.studies.fit import MOST_TRIED, Asked, Edge, Tried, candidate, fit, with_room
 from samattn_cli.studies.on_device import in_memory
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.strategies import placement
@@ -369,3 +370,25 @@ def test_an_inference_forward_is_not_in_the_type_in_which_weights_are_gathered()
     answer, _ = fit(load_config("sam_vit_b", [*SMALL, *spread]), 24 * MIB, asked).answers
     (alone,) = fit(load_config("sam_vit_b", SMALL), 24 * MIB, replace(asked, modes=["inference"])).answers
     assert (answer.label, answer.fits.fits) == (alone.label, True)
+
+
+class Runs(Tried):
+    """Candidates for which it is known where there is room."""
+
+    def __init__(self, rooms):
+        super().__init__(range(len(rooms)), "inference", load_device("t4"), rooms=rooms)
+
+    def is_near(self, _):
+        return False
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_candidate_of_the_next_ones_has_room_wherever_there_is_some(seed):
+    rng = random.Random(seed)
+    rooms, has_room = {}, True
+    while len(rooms) < 500:
+        rooms |= {len(rooms) + n: has_room for n in range(rng.choice([1, 3, 15, 40]))}
+        has_room = not has_room
+    edge = with_room(Runs(rooms), Edge(450, {})).place
+    assert rooms[edge]
+    assert not any(rooms[place] for place in range(edge + 1, min(edge + 1 + MOST_TRIED, 451)))
