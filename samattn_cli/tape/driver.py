@@ -167,6 +167,7 @@ class Driver:
             return self._part(part, inputs, freed)
         layout = (x.shape, x.stride, x.item_bytes)
         trains = part.name in self.trained
+        last = {tensor.storage for tensor in freed}
         key = (
             self._kind(part),
             trains,
@@ -174,7 +175,8 @@ class Driver:
             layout,
             x.grad_fn is None,
             x.storage in self.kept_by_last,
-            len(freed),
+            len(freed),  # also what it holds, and is the last to
+            *[tensor.storage in last for _, tensor in inputs],
         )
         has_no_twins = (
             not freed

@@ -56,6 +56,28 @@ class Thirds:
 
 FAMILY = Family(blocks={"mine": Block(summary="Mine.", place=Thirds(1))})
 """
+TAPPING = """
+from samattn_cli.encoder.slots import Block, Family, Part
+
+FAMILY = Family(
+    blocks={"mine": Block(summary="Adds the positions again.", taps=("pos_embed",))},
+    necks={"sum": Part(summary="Adds a block.", taps=lambda config: (f"blocks.{config.out_indices[0]}",), keys=frozenset({"out_indices"}))},
+)
+
+
+def tape():
+    from samattn_cli.families.vit import tape as vit
+
+    def block(tape, x, positions, layer, kernel):
+        tokens = tape.add("add", x, positions)
+        made = vit.BLOCKS["vit"](tape, tokens, layer, kernel)
+        tape.free(tokens)
+        return made
+
+    return {"BLOCKS": {"mine": block}, "NECKS": {"sum": lambda tape, x, part, tap: tape.add("add", x, tap)}}
+
+"""
+"""Blocks that take the output of an earlier part, and a neck that takes that of a block."""
 MINE = {"image_size": 64, "patch_size": 16, "block": "mine", "embed_dim": 64, "depth": 2, "num_heads": 4}
 
 
@@ -115,6 +137,22 @@ def test_the_example_is_exact_against_its_stack(overrides) -> None:
     assert exact(
         load_config(CONFIG, ["image_size=[128, 160]", "depth=3", "global_attn_indexes=2", *overrides])
     )
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_twins_free_the_same_of_their_inputs(tmp_path, block) -> None:
+    """The last block is the last to take the positions; the output before it enters the neck too, if it is output 2."""
+    add_family(written(tmp_path, {"tapping.py": TAPPING}) / "tapping.py")
+    passed = forward(load_config({**MINE, "depth": 4, "neck": "sum", "out_indices": [block]}))
+    freed = [
+        (source, segment.name)
+        for segment in passed.segments
+        for (source, _), entry in zip(segment.sources, segment.entries, strict=True)
+        if any(entry.storage in op.frees for op in segment.recording.ops)
+    ]
+    last = {"pos_embed": "blocks.3", "blocks.0": "blocks.1", "blocks.1": "blocks.2", "blocks.2": "blocks.3"}
+    last |= {"patch_embed": "pos_embed", "blocks.3": "neck", f"blocks.{block}": "neck"}
+    assert sorted(freed) == sorted(last.items())
 
 
 def test_each_block_is_placed_by_an_object_that_has_no_hash(tmp_path) -> None:
