@@ -149,13 +149,16 @@ class Joint:
             self.livenesses("undone", _undone),
         )
         uncached = sum(self.of("uncached", lambda piece: uncached_bytes(piece.segment)))
+        kept_bytes = sum(each.change for each in kept) - uncached
+        left = kept_bytes + sum(each.change for each in undone)
         vars(step).update(
             kept=kept,
             undone=undone,
             first_undone=undone,
             weights_bytes=self.weights,
             gradients_bytes=sum(self.of("gradients", _gradients)),
-            kept_bytes=sum(each.change for each in kept) - uncached,
+            kept_bytes=kept_bytes,
+            held_bytes=left - self._of_part("held outputs", self.parts[-1], _outputs),
             output_gradient_bytes=self._of_part("outputs", self.parts[-1], _output_gradients),
         )
         return step.peak_bytes.numbers  # type: ignore[no-any-return]
@@ -191,3 +194,7 @@ def _undone(piece: Piece) -> Liveness:
 def _output_gradients(piece: Piece) -> Any:
     outputs = piece.segment.outputs
     return sum(rounded(output.nbytes) for output in outputs if output.grad_fn is not None)
+
+
+def _outputs(piece: Piece) -> Any:
+    return sum(rounded(storage.nbytes) for storage in {output.storage for output in piece.segment.outputs})

@@ -99,3 +99,8 @@ def test_peaks_of_each_preset(name):
         pytest.skip("its parts depend on each other")
     square = [side for side, wide in zip(*candidates.points.values(), strict=True) if side == wide]
     assert compare(config, [int(side) for side in square[:12] + square[12:100:9]]) or not square
+
+
+def test_gradients_of_the_step_before_that_live_through_the_forward():
+    config = load_config(ENCODERS["swin"] | {"run": {"mode": "training", "zero_grad": "after_forward"}})
+    assert compare(config, [8, 16, 24, 32, 40]) is not False
