@@ -102,8 +102,9 @@ def fit(
     The answers are the largest resolution, the largest batch size and the most global layers, each with the rest of the
     config unchanged, for inference and training and for each attention kernel. With --vary checkpointing: the blocks to
     checkpoint in training, with the fewest FLOPs that are computed again. Every size is computed, because a
-    larger size may fit where a smaller one does not; such gaps are reported. With -o and without --format, nothing is
-    printed.
+    larger size may fit where a smaller one does not; such gaps are reported. On a CUDA device, torch's allocator is
+    replayed near the edge: the largest is one after which none of the next 16 sizes fits. With -o and without
+    --format, nothing is printed.
 
     Examples:
 

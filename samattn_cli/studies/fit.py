@@ -334,11 +334,9 @@ class Tried:
                 return False
             return not self.is_near(place) or self._stop(place) is None
         passes = self.passes(place)
-        if isinstance(self.memory, int):
-            return not refused(passes)
         if refused(passes) or passes.peak_bytes > bytes_of(self.memory):
             return False
-        used = passes.room if self.is_near(place) else None
+        used = None if isinstance(self.memory, int) or not self.is_near(place) else passes.room
         return used is None or used.fits
 
     def _stop(self, place: int) -> str | None:

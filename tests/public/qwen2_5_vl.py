@@ -148,6 +148,10 @@ RECORDS = (
                 {"overrides": [{"blocks": [3], "num_heads": 4}]},
                 "14:38: [heads-differ] num_heads 4 8",
             ),
+            "heads of all blocks that are not those of the stage": (
+                {"overrides": [{"blocks": [0, 1, 2, 3], "num_heads": 4}]},
+                "14:47: [heads-differ] num_heads 4 8",
+            ),
             "heads of two channels": (
                 {"num_heads": 8},
                 "8:12: [rotary-head-width] num_heads 8 2 4",

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -392,3 +393,11 @@ def test_no_candidate_of_the_next_ones_has_room_wherever_there_is_some(seed):
     edge = with_room(Runs(rooms), Edge(450, {})).place
     assert rooms[edge]
     assert not any(rooms[place] for place in range(edge + 1, min(edge + 1 + MOST_TRIED, 451)))
+
+
+def test_below_an_edge_that_cannot_be_launched_a_gap_does_not_fit(monkeypatch):
+    monkeypatch.setattr("samattn_cli.studies.fit.refused", lambda passes: passes.is_refused)
+    peaks = [5, 6, 7, 20, 10]
+    known = {at: SimpleNamespace(peak_bytes=peak, is_refused=at == 4) for at, peak in enumerate(peaks)}
+    tried = Tried(peaks, "inference", 10, known)
+    assert with_room(tried, Edge(4, {3: 20})).place == 2

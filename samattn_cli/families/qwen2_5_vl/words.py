@@ -126,7 +126,7 @@ def layer_problems(config: EncoderConfig, at: int, merge: int = MERGE) -> Iterat
 
     Each problem once, at the key of the stage or of the override that the first block concerned has it from.
     """
-    window, first = window_of(config), config.layers[0].stage
+    window, first = window_of(config), config.stages[0]
     problems: dict[tuple[int | str, ...], Message] = {}
     for layer in (layer for layer in config.layers if layer.stage_index == at):
         if not layer.is_global and (message := _window_problem(layer.windows.size, window, merge)):
@@ -159,7 +159,7 @@ def _window_problem(size: Pair, first: Pair, merge: int) -> Message | None:
 
 
 def _heads_problem(stage: StageConfig, first: StageConfig) -> Message | None:
-    """What is wrong with the heads of a block, where the rotary positions are made for those of the `first` one."""
+    """What is wrong with the heads of a block, where the rotary positions are made for the heads of the `first` stage."""
     heads, channels = stage.num_heads, stage.embed_dim // stage.num_heads
     if channels % ROTARY_STEP:
         return Message(
@@ -169,7 +169,7 @@ def _heads_problem(stage: StageConfig, first: StageConfig) -> Message | None:
     if channels != first.embed_dim // first.num_heads:
         return Message(
             "heads-differ",
-            f"num_heads {heads} gives a head width of {channels}, but earlier blocks have "
+            f"num_heads {heads} gives a head width of {channels}, but the heads of the first stage have "
             f"{first.embed_dim // first.num_heads}: all blocks share their rotary positions",
         )
     return None
