@@ -190,9 +190,8 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: As
     if encoder.run.parallel == "none":
         yield from _answers_of(encoder, vary, memory, asked)
         return
-    for mode in (
-        asked.modes
-    ):  # an inference forward is not spread over GPUs, nor in the type in which they gather weights
+    # An inference forward is not spread over GPUs, nor in the type in which they gather weights.
+    for mode in asked.modes:
         yield from _answers_of(_in(mode, encoder), vary, memory, replace(asked, modes=[mode]))
 
 

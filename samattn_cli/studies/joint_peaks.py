@@ -18,8 +18,8 @@ from ..tape.symbols.formula import greatest
 from ..tape.symbols.lanes import Lanes, Lot
 from ..tape.training import TrainingStep, recomputed, uncached_bytes
 from ..units import ITEM_BYTES, rounded
-from .piecewise import NotPiecewiseError, Piece, is_piecewise, pieces_of
-from .points import Array, at, least_peaks_at, sides_by_name, to_first_layer
+from .piecewise import NotPiecewiseError, Piece, at_points, is_piecewise, pieces_of
+from .points import Array, least_peaks_at, sides_by_name, to_first_layer
 
 MOST = 2.0**57
 """Up to this size of a matrix of scores, the bytes of a pass do not overflow 63 bits."""
@@ -66,10 +66,7 @@ def _put(
     peaks: Mapping[str, Array], config: EncoderConfig, points: Mapping[str, Array], places: Array
 ) -> None:
     """Work out peaks at some points, whose parts have the same forward."""
-
-    def config_at(places: Array, lot: Lot) -> EncoderConfig:
-        return at(config, {axis: lot.of(values[places]) for axis, values in points.items()})
-
+    config_at = at_points(config, points)
     for parts in pieces_of(config_at, places, training=PEAKS["training"] in peaks):
         own = np.concatenate([piece.places for piece in parts[0]])
         for metric, values in peaks.items():

@@ -15,12 +15,11 @@ from ..tape.launch import refused
 from ..tape.plays import Script
 from ..tape.script import at_lane, script_of
 from ..tape.segments import ForwardPass, Twins
-from ..tape.symbols.lanes import Lot
 from ..tape.training import TrainingStep
 from .joint_peaks import Joint
 from .on_device import cuda_of, is_written
-from .piecewise import NotPiecewiseError, Piece, is_piecewise, pieces_of
-from .points import Array, at
+from .piecewise import NotPiecewiseError, Piece, at_points, is_piecewise, pieces_of
+from .points import Array
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class JointRuns:
 
     Attributes:
         wanted: the lanes whose scripts will be asked for: those of the same pieces are written together.
+        owners: the pieces of each part, those of several parts once; and for each lane, which of them has it.
     """
 
     def __init__(self, parts: Sequence[list[Piece]], cuda: Cuda, *, trains: bool) -> None:
@@ -65,7 +65,8 @@ class JointRuns:
         self.config = parts[0][0].config
         self.wanted: set[int] = set()
         self.written: dict[int, tuple[Script, int]] = {}
-        self.owners = [self._owners(pieces) for pieces in {id(each): each for each in parts}.values()]
+        different = {id(pieces): pieces for pieces in parts}.values()  # blocks of a kind share theirs
+        self.owners = [(pieces, self._owners(pieces)) for pieces in different]
 
     def _owners(self, pieces: Sequence[Piece]) -> list[int]:
         """For each lane, which of the pieces has it."""
@@ -104,7 +105,7 @@ class JointRuns:
         return at_lane(*self.written[lane])
 
     def _pieces(self, lane: int) -> tuple[int, ...]:
-        return tuple([owners[lane] for owners in self.owners])
+        return tuple([owners[lane] for _, owners in self.owners])
 
     def _write(self, lanes: Iterable[int]) -> None:
         """Write the scripts of runs that have the same pieces."""
@@ -117,7 +118,7 @@ class JointRuns:
 
     def _run(self, lane: int) -> ForwardPass | TrainingStep:
         """The run of a lane, whose numbers have those of all lanes."""
-        by_part = {id(pieces): pieces[owners[lane]] for pieces, owners in self._with_owners}
+        by_part = {id(pieces): pieces[owners[lane]] for pieces, owners in self.owners}
         chosen = [by_part[id(pieces)] for pieces in self.parts]
         names = [part.name for part in self.config.plan]
         segments = tuple(
@@ -129,11 +130,6 @@ class JointRuns:
             return passed
         return TrainingStep(passed, tuple([piece.backward for piece in chosen if piece.backward is not None]))
 
-    @cached_property
-    def _with_owners(self) -> list[tuple[list[Piece], list[int]]]:
-        parts = {id(each): each for each in self.parts}.values()
-        return list(zip(parts, self.owners, strict=True))
-
 
 def joint_runs(
     config: EncoderConfig, points: Mapping[str, Array], places: Sequence[int], device: Device
@@ -143,10 +139,7 @@ def joint_runs(
     if cuda is None or not is_written(config) or not is_piecewise(config, training=trains):
         return {}
     chosen = {axis: values[np.array(places)] for axis, values in points.items()}
-
-    def config_at(places: Array, lot: Lot) -> EncoderConfig:
-        return at(config, {axis: lot.of(values[places]) for axis, values in chosen.items()})
-
+    config_at = at_points(config, chosen)
     found: dict[int, Run] = {}
     try:
         with np.errstate(all="ignore"):  # of lanes that are left out

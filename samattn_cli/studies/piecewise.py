@@ -7,7 +7,7 @@ sum of the ways of each part, and not their product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,19 @@ from ..tape.storage import Storage
 from ..tape.symbols.lanes import Lanes, Lot
 from ..tape.tensor import Tensor
 from .points import Array
+from .points import at as encoder_at
 
 ConfigAt = Callable[[Array, Lot], EncoderConfig]
 """The encoders at some places, with a dimension of the lot for each size that differs."""
+
+
+def at_points(config: EncoderConfig, points: Mapping[str, Array]) -> ConfigAt:
+    """The encoders at some of the points, by their indexes."""
+
+    def config_at(places: Array, lot: Lot) -> EncoderConfig:
+        return encoder_at(config, {axis: lot.of(values[places]) for axis, values in points.items()})
+
+    return config_at
 
 
 class NotPiecewiseError(Exception):

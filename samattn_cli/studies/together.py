@@ -14,8 +14,8 @@ from ..tape.symbols.lanes import Lanes, Lot
 from .joint_runs import Run, joint_runs
 from .on_device import cuda_of, on, script_on
 from .passes import Passes
-from .piecewise import is_piecewise
-from .points import Array, at
+from .piecewise import at_points, is_piecewise
+from .points import Array
 
 FEWEST = 4
 """So many candidates must have the same operations, that a pass of all of them takes less time than one of each."""
@@ -60,7 +60,7 @@ def _lots(
         if len(own) < FEWEST:
             continue
         lot = Lot(np.arange(len(own)))
-        encoder = at(config, {axis: lot.of(values[own]) for axis, values in points.items()})
+        encoder = at_points(config, points)(own, lot)
         run = _run_of(on(Passes(encoder, device), device), device)
         if run is None:
             return
